@@ -1,0 +1,225 @@
+//! The network: forward and backward of a Llama-shaped transformer, written out block by block.
+//!
+//! Called by the training stages with a packed [`Batch`]. `x ← x + Wo attention(norm(x))`,
+//! `x ← x + Wdown swiglu(norm(x))`, repeated, then a last norm: the hidden states. From them
+//! come token log-probabilities, and back from `dL/d log p` or `dL/d hidden` come weight
+//! gradients, added to what is there. What a gradient is asked for decides the work: names
+//! absent from the gradient map are frozen. Deliberately absent: an autograd tape, dropout.
+
+mod activations;
+mod backward;
+mod forward;
+mod names;
+
+use anyhow::{Result, ensure};
+
+pub use activations::Workspace;
+use names::Names;
+
+use crate::batch::Batch;
+use crate::config::{Architecture, Config};
+use crate::ops::attention::Shape;
+use crate::ops::head::Head;
+use crate::ops::rope::Table;
+use crate::parameters::{Parameters, shapes};
+
+/// A network without its weights: configuration, names, rotary table.
+pub struct Network {
+    config: Config,
+    names: Names,
+    rotary: Table,
+}
+
+/// What [`Network::train_nll`] saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Nll {
+    /// Negative log-likelihood of the tokens in the loss, summed, in nats.
+    pub sum: f64,
+    /// Number of tokens in the loss.
+    pub tokens: usize,
+}
+
+impl Network {
+    /// A network of the given shape.
+    pub fn new(config: Config) -> Self {
+        let names = Names::new(&config);
+        let rotary = Table::new(&config);
+        Self { config, names, rotary }
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(crate) fn rotary(&self) -> &Table {
+        &self.rotary
+    }
+
+    /// Checks that `parameters` holds every tensor in its shape.
+    ///
+    /// # Errors
+    /// Names the first tensor that is missing or has another shape.
+    pub fn check(&self, parameters: &Parameters) -> Result<()> {
+        for (name, shape) in shapes(&self.config) {
+            let tensor = parameters.tensors.get(&name);
+            let found = tensor.map(|t| t.shape.as_slice());
+            ensure!(found == Some(&shape), "parameter {name} should have shape {shape:?}, found {found:?}");
+        }
+        Ok(())
+    }
+
+    fn check_batch(&self, batch: &Batch) -> Result<()> {
+        ensure!(!batch.is_empty(), "the batch holds no tokens");
+        for (&id, &position) in batch.ids.iter().zip(&batch.positions) {
+            ensure!(
+                (id as usize) < self.config.vocab_size,
+                "token id {id} is outside the vocabulary of {}: the tokenizer is not the model's",
+                self.config.vocab_size
+            );
+            ensure!(
+                (position as usize) < self.config.max_positions,
+                "a sequence is longer than the model's {} positions; cut it or drop it",
+                self.config.max_positions
+            );
+        }
+        for (_, target) in batch.targets() {
+            ensure!((target as usize) < self.config.vocab_size, "label {target} is outside the vocabulary");
+        }
+        Ok(())
+    }
+
+    fn shape<'a>(&self, batch: &'a Batch) -> Shape<'a> {
+        Shape {
+            heads: self.config.heads,
+            kv_heads: self.config.kv_heads,
+            head_dim: self.config.head_dim,
+            bounds: &batch.bounds,
+        }
+    }
+
+    fn head<'a>(&self, parameters: &'a Parameters, temperature: f32) -> Head<'a> {
+        assert!(self.config.architecture != Architecture::LlamaScore, "a reward model has no language-model head");
+        Head { weight: parameters.data(&self.names.head), width: self.config.hidden_size, temperature }
+    }
+
+    /// Runs the batch and keeps what the backward pass needs; afterwards
+    /// [`Workspace::hidden`] holds the hidden states.
+    ///
+    /// # Errors
+    /// The batch is empty, or an id or position is out of the model's range.
+    pub fn forward(&self, parameters: &Parameters, batch: &Batch, workspace: &mut Workspace) -> Result<()> {
+        self.check_batch(batch)?;
+        workspace.fit(&self.config, batch.len());
+        self.forward_blocks(parameters, batch, workspace);
+        Ok(())
+    }
+
+    /// `log p(ids[t] | ids[..t])` at temperature `temperature` for every token, after
+    /// [`Network::forward`]; 0 for tokens whose label is `IGNORE` and for first tokens.
+    pub fn log_probs(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        temperature: f32,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let targets = batch.targets();
+        let mut compact = vec![0.0; targets.len()];
+        let Workspace { hidden, head, .. } = workspace;
+        self.head(parameters, temperature).forward(&mut compact, hidden, &targets, head);
+        spread(&compact, &targets, batch.len())
+    }
+
+    /// Adds weight gradients for `dL/d log_probs`, aligned with the result of
+    /// [`Network::log_probs`] (entries of tokens outside the loss are not read), and optionally
+    /// `dL/d hidden` `[tokens, width]` for value and reward heads; after [`Network::forward`].
+    pub fn backward_log_probs(
+        &self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        batch: &Batch,
+        d_log_probs: &[f32],
+        d_hidden: Option<&[f32]>,
+        temperature: f32,
+        workspace: &mut Workspace,
+    ) {
+        assert_eq!(d_log_probs.len(), batch.len(), "one derivative per token");
+        let targets = batch.targets();
+        let compact: Vec<f32> = targets.iter().map(|(row, _)| d_log_probs[row + 1]).collect();
+        workspace.start_backward(d_hidden);
+        self.backward_head(parameters, gradients, &targets, &compact, temperature, workspace);
+        self.backward_blocks(parameters, gradients, batch, workspace);
+    }
+
+    /// Adds weight gradients for `dL/d hidden` `[tokens, width]`, after [`Network::forward`].
+    pub fn backward_hidden(
+        &self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        batch: &Batch,
+        d_hidden: &[f32],
+        workspace: &mut Workspace,
+    ) {
+        workspace.start_backward(Some(d_hidden));
+        self.backward_blocks(parameters, gradients, batch, workspace);
+    }
+
+    /// Forward and backward of `weight · Σ NLL` over the tokens in the loss, adding gradients.
+    /// With `weight` = 1 / (tokens in the loss of the whole accumulation window), a window cut
+    /// into any number of batches gives the gradient of one large batch (paper Eq. 1).
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn train_nll(
+        &self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        batch: &Batch,
+        weight: f64,
+        workspace: &mut Workspace,
+    ) -> Result<Nll> {
+        self.forward(parameters, batch, workspace)?;
+        let targets = batch.targets();
+        if targets.is_empty() {
+            return Ok(Nll::default());
+        }
+        let d_log_probs = vec![-weight as f32; targets.len()];
+        workspace.start_backward(None);
+        let log_probs = self.backward_head(parameters, gradients, &targets, &d_log_probs, 1.0, workspace);
+        self.backward_blocks(parameters, gradients, batch, workspace);
+        Ok(Nll { sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(), tokens: targets.len() })
+    }
+
+    /// The NLL of the tokens in the loss, without gradients.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn evaluate_nll(&self, parameters: &Parameters, batch: &Batch, workspace: &mut Workspace) -> Result<Nll> {
+        self.forward(parameters, batch, workspace)?;
+        let log_probs = self.log_probs(parameters, batch, 1.0, workspace);
+        Ok(Nll { sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(), tokens: batch.target_count() })
+    }
+
+    /// The logits `[tokens, vocab]` after [`Network::forward`]; for inspection and tests, it
+    /// holds them all at once.
+    pub fn logits(&self, parameters: &Parameters, workspace: &Workspace) -> Vec<f32> {
+        let head = self.head(parameters, 1.0);
+        let mut logits = vec![0.0; workspace.hidden.len() / head.width * self.config.vocab_size];
+        crate::ops::linear::forward(&mut logits, false, &workspace.hidden, head.weight, head.width);
+        logits
+    }
+}
+
+/// Puts the log-probability of each target at the index of the predicted token.
+fn spread(compact: &[f32], targets: &[(usize, u32)], tokens: usize) -> Vec<f32> {
+    let mut all = vec![0.0; tokens];
+    for (&value, &(row, _)) in compact.iter().zip(targets) {
+        all[row + 1] = value;
+    }
+    all
+}

@@ -1,0 +1,112 @@
+//! The buffers of a step: what the forward pass saves, and scratch space both passes share.
+//!
+//! One [`Workspace`] is made per training run and grows to the largest batch; a step
+//! allocates nothing large. Norm outputs and the SwiGLU product are not kept, the backward
+//! pass computes them again.
+
+use crate::config::Config;
+use crate::ops::head::Buffers;
+
+/// What one block saves; token-major unless said.
+#[derive(Default)]
+pub(super) struct Block {
+    /// Residual stream at entry `[tokens, hidden]`.
+    pub(super) input: Vec<f32>,
+    pub(super) input_root: Vec<f32>,
+    /// Turned queries, keys, and values, head-major.
+    pub(super) q: Vec<f32>,
+    pub(super) k: Vec<f32>,
+    pub(super) v: Vec<f32>,
+    /// `[heads, tokens]`.
+    pub(super) log_sums: Vec<f32>,
+    /// Attention output `[tokens, query_width]`.
+    pub(super) attention: Vec<f32>,
+    /// Residual stream between attention and MLP.
+    pub(super) middle: Vec<f32>,
+    pub(super) middle_root: Vec<f32>,
+    pub(super) gate: Vec<f32>,
+    pub(super) up: Vec<f32>,
+}
+
+/// Reused buffers of forward and backward passes.
+#[derive(Default)]
+pub struct Workspace {
+    pub(super) blocks: Vec<Block>,
+    /// Residual stream after the last block.
+    pub(super) last: Vec<f32>,
+    pub(super) last_root: Vec<f32>,
+    pub(super) hidden: Vec<f32>,
+    pub(super) head: Buffers,
+    /// Gradient of the residual stream.
+    pub(super) dx: Vec<f32>,
+    pub(super) normed: Vec<f32>,
+    pub(super) d_normed: Vec<f32>,
+    pub(super) product: Vec<f32>,
+    pub(super) rows: [Vec<f32>; 3],
+    pub(super) heads: [Vec<f32>; 4],
+    pub(super) delta: Vec<f32>,
+    pub(super) d_hidden: Vec<f32>,
+}
+
+impl Workspace {
+    /// Empty buffers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Hidden states after the last norm, `[tokens, hidden]`, of the last forward pass.
+    pub fn hidden(&self) -> &[f32] {
+        &self.hidden
+    }
+
+    /// Sizes the buffers of the forward pass for a batch.
+    pub(super) fn fit(&mut self, config: &Config, tokens: usize) {
+        let (hidden, inner) = (tokens * config.hidden_size, tokens * config.intermediate_size);
+        let (query, kv) = (tokens * config.query_width(), tokens * config.kv_width());
+        self.blocks.resize_with(config.layers, Block::default);
+        for block in &mut self.blocks {
+            for (buffer, length) in [
+                (&mut block.input, hidden),
+                (&mut block.input_root, tokens),
+                (&mut block.q, query),
+                (&mut block.k, kv),
+                (&mut block.v, kv),
+                (&mut block.log_sums, tokens * config.heads),
+                (&mut block.attention, query),
+                (&mut block.middle, hidden),
+                (&mut block.middle_root, tokens),
+                (&mut block.gate, inner),
+                (&mut block.up, inner),
+            ] {
+                buffer.resize(length, 0.0);
+            }
+        }
+        for (buffer, length) in [
+            (&mut self.last, hidden),
+            (&mut self.last_root, tokens),
+            (&mut self.hidden, hidden),
+            (&mut self.dx, hidden),
+            (&mut self.normed, hidden),
+            (&mut self.d_normed, hidden),
+            (&mut self.d_hidden, hidden),
+            (&mut self.product, inner),
+            (&mut self.delta, tokens * config.heads),
+        ] {
+            buffer.resize(length, 0.0);
+        }
+        for (buffer, length) in self.rows.iter_mut().zip([query, kv, kv]) {
+            buffer.resize(length, 0.0);
+        }
+        for (buffer, length) in self.heads.iter_mut().zip([query, query, kv, kv]) {
+            buffer.resize(length, 0.0);
+        }
+    }
+
+    /// Starts a backward pass from a gradient of the hidden states, or from none.
+    pub(super) fn start_backward(&mut self, d_hidden: Option<&[f32]>) {
+        match d_hidden {
+            Some(given) => self.d_hidden.copy_from_slice(given),
+            None => self.d_hidden.fill(0.0),
+        }
+    }
+}

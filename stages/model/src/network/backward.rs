@@ -1,0 +1,124 @@
+//! The backward pass: the forward pass read from the end.
+//!
+//! Called by the `backward_*` methods of `Network`, with `d_hidden` in the workspace. `dx` is
+//! the gradient of the residual stream; both branches of a block add to it. The saved gate
+//! and up projections are overwritten by their gradients, so a forward pass serves one
+//! backward pass.
+
+use super::{Network, Workspace};
+use crate::batch::Batch;
+use crate::ops::{attention, embedding, linear, rmsnorm, rope, swiglu};
+use crate::parameters::Parameters;
+
+impl Network {
+    /// Adds the head's part to `d_hidden` and the head's gradient; returns the log-probabilities.
+    pub(super) fn backward_head(
+        &self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        targets: &[(usize, u32)],
+        d_log_probs: &[f32],
+        temperature: f32,
+        workspace: &mut Workspace,
+    ) -> Vec<f32> {
+        let mut log_probs = vec![0.0; targets.len()];
+        let Workspace { hidden, head, d_hidden, .. } = workspace;
+        let d_weight = gradients.data_mut(&self.names.head);
+        self.head(parameters, temperature).backward(
+            d_hidden,
+            d_weight,
+            &mut log_probs,
+            d_log_probs,
+            hidden,
+            targets,
+            head,
+        );
+        log_probs
+    }
+
+    pub(super) fn backward_blocks(
+        &self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        batch: &Batch,
+        workspace: &mut Workspace,
+    ) {
+        let config = &self.config;
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let (heads, kv_heads, dim) = (config.heads, config.kv_heads, config.head_dim);
+        let Workspace {
+            blocks,
+            last,
+            last_root,
+            dx,
+            normed,
+            d_normed,
+            product,
+            rows,
+            heads: by_head,
+            delta,
+            d_hidden,
+            ..
+        } = workspace;
+        let [q_rows, k_rows, v_rows] = rows;
+        let [d_attended, dq, dk, dv] = by_head;
+        let positions = Some((&self.rotary, batch.positions.as_slice()));
+
+        dx.fill(0.0);
+        let norm = parameters.data(&self.names.norm);
+        rmsnorm::backward(dx, gradients.data_mut(&self.names.norm), d_hidden, last_root, last, norm);
+        for (names, block) in self.names.layers.iter().zip(blocks.iter_mut()).rev() {
+            // x_out = middle + Wdown (silu(Wgate n) ⊙ Wup n), n = norm(middle)
+            linear::backward_input(product, false, dx, parameters.data(&names.down), inner);
+            swiglu::backward(product, &mut block.gate, &mut block.up);
+            let (d_gate, d_up) = (&block.gate, &block.up);
+            add_weight(gradients, &names.down, dx, product, inner);
+            let norm = parameters.data(&names.mlp_norm);
+            rmsnorm::recompute(normed, &block.middle_root, &block.middle, norm);
+            add_weight(gradients, &names.gate, d_gate, normed, width);
+            add_weight(gradients, &names.up, d_up, normed, width);
+            linear::backward_input(d_normed, false, d_gate, parameters.data(&names.gate), width);
+            linear::backward_input(d_normed, true, d_up, parameters.data(&names.up), width);
+            let d_norm = gradients.data_mut(&names.mlp_norm);
+            rmsnorm::backward(dx, d_norm, d_normed, &block.middle_root, &block.middle, norm);
+
+            // middle = input + Wo attention(q, k, v), each projected from norm(input)
+            add_weight(gradients, &names.o, dx, &block.attention, heads * dim);
+            linear::backward_input(q_rows, false, dx, parameters.data(&names.o), heads * dim);
+            attention::delta(delta, q_rows, &block.attention, dim, heads);
+            rope::split_heads(d_attended, q_rows, heads, dim, None);
+            attention::backward(
+                attention::Gradients { q: dq, k: dk, v: dv },
+                d_attended,
+                delta,
+                attention::Saved { q: &block.q, k: &block.k, v: &block.v, log_sums: &block.log_sums },
+                self.shape(batch),
+            );
+            rope::merge_heads(q_rows, dq, heads, dim, positions);
+            rope::merge_heads(k_rows, dk, kv_heads, dim, positions);
+            rope::merge_heads(v_rows, dv, kv_heads, dim, None);
+            let norm = parameters.data(&names.attention_norm);
+            rmsnorm::recompute(normed, &block.input_root, &block.input, norm);
+            for (index, (d_rows, name)) in
+                [(&*q_rows, &names.q), (k_rows, &names.k), (v_rows, &names.v)].into_iter().enumerate()
+            {
+                add_weight(gradients, name, d_rows, normed, width);
+                if let Some(d_bias) = names.biases.as_ref().and_then(|b| gradients.data_mut(&b[index])) {
+                    linear::backward_bias(d_bias, d_rows);
+                }
+                linear::backward_input(d_normed, index > 0, d_rows, parameters.data(name), width);
+            }
+            let d_norm = gradients.data_mut(&names.attention_norm);
+            rmsnorm::backward(dx, d_norm, d_normed, &block.input_root, &block.input, norm);
+        }
+        if let Some(d_table) = gradients.data_mut(&self.names.embedding) {
+            embedding::backward(d_table, &batch.ids, dx, width);
+        }
+    }
+}
+
+fn add_weight(gradients: &mut Parameters, name: &str, dy: &[f32], x: &[f32], inputs: usize) {
+    if let Some(d_weight) = gradients.data_mut(name) {
+        linear::backward_weight(d_weight, dy, x, inputs);
+    }
+}
