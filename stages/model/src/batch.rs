@@ -27,7 +27,10 @@ pub struct Batch {
 impl Batch {
     /// An empty batch to push sequences to.
     pub fn new() -> Self {
-        Self { bounds: vec![0], ..Self::default() }
+        Self {
+            bounds: vec![0],
+            ..Self::default()
+        }
     }
 
     /// Appends a sequence with its labels.
@@ -36,7 +39,12 @@ impl Batch {
     /// The sequence is empty or the labels have another length.
     pub fn push(&mut self, ids: &[u32], labels: &[i32]) -> Result<()> {
         ensure!(!ids.is_empty(), "a sequence of a batch is empty");
-        ensure!(ids.len() == labels.len(), "{} token ids but {} labels", ids.len(), labels.len());
+        ensure!(
+            ids.len() == labels.len(),
+            "{} token ids but {} labels",
+            ids.len(),
+            labels.len()
+        );
         self.ids.extend_from_slice(ids);
         self.labels.extend_from_slice(labels);
         self.positions.extend(0..ids.len() as u32);
@@ -82,6 +90,14 @@ impl Batch {
 
     /// Number of tokens in the loss.
     pub fn target_count(&self) -> usize {
-        self.bounds.windows(2).map(|b| self.labels[b[0] + 1..b[1]].iter().filter(|&&l| l >= 0).count()).sum()
+        self.bounds
+            .windows(2)
+            .map(|b| {
+                self.labels[b[0] + 1..b[1]]
+                    .iter()
+                    .filter(|&&l| l >= 0)
+                    .count()
+            })
+            .sum()
     }
 }

@@ -50,11 +50,16 @@ impl Checkpoint {
             parameters.tensors.remove("lm_head.weight");
         }
         // Old Llama checkpoints carry the rotary frequencies, which the configuration gives.
-        parameters.tensors.retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
+        parameters
+            .tensors
+            .retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
         let expected = shapes(&config);
         for (name, shape) in &expected {
             let Some(tensor) = parameters.tensors.get(name) else {
-                bail!("{}: tensor {name} of shape {shape:?} is missing from the weights", folder.display());
+                bail!(
+                    "{}: tensor {name} of shape {shape:?} is missing from the weights",
+                    folder.display()
+                );
             };
             ensure!(
                 &tensor.shape == shape,
@@ -63,7 +68,11 @@ impl Checkpoint {
                 tensor.shape
             );
         }
-        if let Some(name) = parameters.tensors.keys().find(|name| !expected.contains_key(*name)) {
+        if let Some(name) = parameters
+            .tensors
+            .keys()
+            .find(|name| !expected.contains_key(*name))
+        {
             bail!(
                 "{}: tensor {name} has no place in a {}",
                 folder.display(),
@@ -100,7 +109,8 @@ impl Checkpoint {
 /// The file is missing, or as [`Config::from_json`].
 pub fn load_config(folder: &Path) -> Result<Config> {
     let path = folder.join("config.json");
-    Config::from_json(&fs_err::read_to_string(&path)?).with_context(|| format!("reading {}", path.display()))
+    Config::from_json(&fs_err::read_to_string(&path)?)
+        .with_context(|| format!("reading {}", path.display()))
 }
 
 /// Reads the `tokenizer.json` of a folder and checks it against the configuration.
@@ -132,7 +142,9 @@ fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
     );
     let value: Value = serde_json::from_str(&fs_err::read_to_string(&index)?)
         .with_context(|| format!("{} is not JSON", index.display()))?;
-    let map = value["weight_map"].as_object().with_context(|| format!("{} has no weight_map", index.display()))?;
+    let map = value["weight_map"]
+        .as_object()
+        .with_context(|| format!("{} has no weight_map", index.display()))?;
     let mut names = BTreeSet::new();
     for (tensor, file) in map {
         let name = file.as_str().unwrap_or_default();

@@ -151,7 +151,8 @@ impl Config {
     /// Malformed JSON, an unknown architecture, a switch that is not implemented, or sizes
     /// that do not fit each other.
     pub fn from_json(text: &str) -> Result<Self> {
-        let raw: Raw = serde_json::from_str(text).context("config.json is not a model configuration")?;
+        let raw: Raw =
+            serde_json::from_str(text).context("config.json is not a model configuration")?;
         let named = raw.architectures.clone().unwrap_or_default();
         let architecture = match named.first().map(String::as_str) {
             Some("LlamaForCausalLM") => Architecture::Llama,
@@ -164,19 +165,34 @@ impl Config {
             ),
         };
         if architecture == Architecture::LlamaScore {
-            let labels = raw.num_labels.or(raw.id2label.as_ref().map(serde_json::Map::len));
+            let labels = raw
+                .num_labels
+                .or(raw.id2label.as_ref().map(serde_json::Map::len));
             ensure!(
                 labels == Some(1),
                 "config.json: a reward model has exactly one label, this one has {labels:?}"
             );
         }
         if let Some(act) = &raw.hidden_act {
-            ensure!(act == "silu", "config.json: hidden_act is {act:?}; only \"silu\" is implemented");
+            ensure!(
+                act == "silu",
+                "config.json: hidden_act is {act:?}; only \"silu\" is implemented"
+            );
         }
-        ensure!(!raw.attention_bias, "config.json: attention_bias is not implemented for Llama");
+        ensure!(
+            !raw.attention_bias,
+            "config.json: attention_bias is not implemented for Llama"
+        );
         ensure!(!raw.mlp_bias, "config.json: mlp_bias is not implemented");
-        ensure!(!raw.use_sliding_window, "config.json: use_sliding_window is not implemented");
-        let rope = raw.rope_parameters.clone().or_else(|| raw.rope_scaling.clone()).unwrap_or(Value::Null);
+        ensure!(
+            !raw.use_sliding_window,
+            "config.json: use_sliding_window is not implemented"
+        );
+        let rope = raw
+            .rope_parameters
+            .clone()
+            .or_else(|| raw.rope_scaling.clone())
+            .unwrap_or(Value::Null);
         let config = Self {
             architecture,
             vocab_size: raw.vocab_size,
@@ -185,9 +201,14 @@ impl Config {
             layers: raw.num_hidden_layers,
             heads: raw.num_attention_heads,
             kv_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
-            head_dim: raw.head_dim.unwrap_or(raw.hidden_size / raw.num_attention_heads.max(1)),
+            head_dim: raw
+                .head_dim
+                .unwrap_or(raw.hidden_size / raw.num_attention_heads.max(1)),
             rms_norm_eps: raw.rms_norm_eps,
-            rope_theta: rope["rope_theta"].as_f64().or(raw.rope_theta).unwrap_or(10_000.0),
+            rope_theta: rope["rope_theta"]
+                .as_f64()
+                .or(raw.rope_theta)
+                .unwrap_or(10_000.0),
             rope_scaling: rope_scaling(&rope)?,
             max_positions: raw.max_position_embeddings,
             tied: raw.tie_word_embeddings,
@@ -223,7 +244,11 @@ impl Config {
             self.kv_heads,
             self.heads
         );
-        ensure!(self.head_dim.is_multiple_of(2), "config.json: head_dim {} is odd", self.head_dim);
+        ensure!(
+            self.head_dim.is_multiple_of(2),
+            "config.json: head_dim {} is odd",
+            self.head_dim
+        );
         Ok(())
     }
 
@@ -231,8 +256,15 @@ impl Config {
     pub fn to_json(&self) -> String {
         let scaling = match self.rope_scaling {
             RopeScaling::None => Value::Null,
-            RopeScaling::Linear { factor } => json!({"type": "linear", "rope_type": "linear", "factor": factor}),
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => json!({
+            RopeScaling::Linear { factor } => {
+                json!({"type": "linear", "rope_type": "linear", "factor": factor})
+            }
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_positions,
+            } => json!({
                 "rope_type": "llama3",
                 "factor": factor,
                 "low_freq_factor": low_freq_factor,
@@ -290,28 +322,38 @@ impl Config {
 
 fn rope_scaling(rope: &Value) -> Result<RopeScaling> {
     let number = |key: &str| {
-        rope[key].as_f64().with_context(|| format!("config.json: the rope scaling {rope} has no number {key:?}"))
+        rope[key]
+            .as_f64()
+            .with_context(|| format!("config.json: the rope scaling {rope} has no number {key:?}"))
     };
-    let kind = rope["rope_type"].as_str().or_else(|| rope["type"].as_str()).unwrap_or("default");
+    let kind = rope["rope_type"]
+        .as_str()
+        .or_else(|| rope["type"].as_str())
+        .unwrap_or("default");
     Ok(match kind {
         "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear { factor: number("factor")? },
+        "linear" => RopeScaling::Linear {
+            factor: number("factor")?,
+        },
         "llama3" => RopeScaling::Llama3 {
             factor: number("factor")?,
             low_freq_factor: number("low_freq_factor")?,
             high_freq_factor: number("high_freq_factor")?,
             original_max_positions: number("original_max_position_embeddings")?,
         },
-        other => bail!("config.json: rope scaling {other:?} is unknown; known are default, linear and llama3"),
+        other => bail!(
+            "config.json: rope scaling {other:?} is unknown; known are default, linear and llama3"
+        ),
     })
 }
 
 fn token_list(value: Option<&Value>) -> Result<Vec<u32>> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(_)) => {
-            serde_json::from_value(value.cloned().unwrap_or_default()).context("config.json: eos_token_id")
-        }
-        Some(one) => Ok(vec![serde_json::from_value(one.clone()).context("config.json: eos_token_id")?]),
+        Some(Value::Array(_)) => serde_json::from_value(value.cloned().unwrap_or_default())
+            .context("config.json: eos_token_id"),
+        Some(one) => Ok(vec![
+            serde_json::from_value(one.clone()).context("config.json: eos_token_id")?,
+        ]),
     }
 }

@@ -44,7 +44,11 @@ impl Network {
     pub fn new(config: Config) -> Self {
         let names = Names::new(&config);
         let rotary = Table::new(&config);
-        Self { config, names, rotary }
+        Self {
+            config,
+            names,
+            rotary,
+        }
     }
 
     /// The shape.
@@ -56,10 +60,6 @@ impl Network {
         &self.names
     }
 
-    pub(crate) fn rotary(&self) -> &Table {
-        &self.rotary
-    }
-
     /// Checks that `parameters` holds every tensor in its shape.
     ///
     /// # Errors
@@ -68,7 +68,10 @@ impl Network {
         for (name, shape) in shapes(&self.config) {
             let tensor = parameters.tensors.get(&name);
             let found = tensor.map(|t| t.shape.as_slice());
-            ensure!(found == Some(&shape), "parameter {name} should have shape {shape:?}, found {found:?}");
+            ensure!(
+                found == Some(&shape),
+                "parameter {name} should have shape {shape:?}, found {found:?}"
+            );
         }
         Ok(())
     }
@@ -88,7 +91,10 @@ impl Network {
             );
         }
         for (_, target) in batch.targets() {
-            ensure!((target as usize) < self.config.vocab_size, "label {target} is outside the vocabulary");
+            ensure!(
+                (target as usize) < self.config.vocab_size,
+                "label {target} is outside the vocabulary"
+            );
         }
         Ok(())
     }
@@ -103,8 +109,15 @@ impl Network {
     }
 
     fn head<'a>(&self, parameters: &'a Parameters, temperature: f32) -> Head<'a> {
-        assert!(self.config.architecture != Architecture::LlamaScore, "a reward model has no language-model head");
-        Head { weight: parameters.data(&self.names.head), width: self.config.hidden_size, temperature }
+        assert!(
+            self.config.architecture != Architecture::LlamaScore,
+            "a reward model has no language-model head"
+        );
+        Head {
+            weight: parameters.data(&self.names.head),
+            width: self.config.hidden_size,
+            temperature,
+        }
     }
 
     /// Runs the batch and keeps what the backward pass needs; afterwards
@@ -112,7 +125,12 @@ impl Network {
     ///
     /// # Errors
     /// The batch is empty, or an id or position is out of the model's range.
-    pub fn forward(&self, parameters: &Parameters, batch: &Batch, workspace: &mut Workspace) -> Result<()> {
+    pub fn forward(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        workspace: &mut Workspace,
+    ) -> Result<()> {
         self.check_batch(batch)?;
         workspace.fit(&self.config, batch.len());
         self.forward_blocks(parameters, batch, workspace);
@@ -131,7 +149,8 @@ impl Network {
         let targets = batch.targets();
         let mut compact = vec![0.0; targets.len()];
         let Workspace { hidden, head, .. } = workspace;
-        self.head(parameters, temperature).forward(&mut compact, hidden, &targets, head);
+        self.head(parameters, temperature)
+            .forward(&mut compact, hidden, &targets, head);
         spread(&compact, &targets, batch.len())
     }
 
@@ -150,9 +169,19 @@ impl Network {
     ) {
         assert_eq!(d_log_probs.len(), batch.len(), "one derivative per token");
         let targets = batch.targets();
-        let compact: Vec<f32> = targets.iter().map(|(row, _)| d_log_probs[row + 1]).collect();
+        let compact: Vec<f32> = targets
+            .iter()
+            .map(|(row, _)| d_log_probs[row + 1])
+            .collect();
         workspace.start_backward(d_hidden);
-        self.backward_head(parameters, gradients, &targets, &compact, temperature, workspace);
+        self.backward_head(
+            parameters,
+            gradients,
+            &targets,
+            &compact,
+            temperature,
+            workspace,
+        );
         self.backward_blocks(parameters, gradients, batch, workspace);
     }
 
@@ -190,19 +219,37 @@ impl Network {
         }
         let d_log_probs = vec![-weight as f32; targets.len()];
         workspace.start_backward(None);
-        let log_probs = self.backward_head(parameters, gradients, &targets, &d_log_probs, 1.0, workspace);
+        let log_probs = self.backward_head(
+            parameters,
+            gradients,
+            &targets,
+            &d_log_probs,
+            1.0,
+            workspace,
+        );
         self.backward_blocks(parameters, gradients, batch, workspace);
-        Ok(Nll { sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(), tokens: targets.len() })
+        Ok(Nll {
+            sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(),
+            tokens: targets.len(),
+        })
     }
 
     /// The NLL of the tokens in the loss, without gradients.
     ///
     /// # Errors
     /// As [`Network::forward`].
-    pub fn evaluate_nll(&self, parameters: &Parameters, batch: &Batch, workspace: &mut Workspace) -> Result<Nll> {
+    pub fn evaluate_nll(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        workspace: &mut Workspace,
+    ) -> Result<Nll> {
         self.forward(parameters, batch, workspace)?;
         let log_probs = self.log_probs(parameters, batch, 1.0, workspace);
-        Ok(Nll { sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(), tokens: batch.target_count() })
+        Ok(Nll {
+            sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(),
+            tokens: batch.target_count(),
+        })
     }
 
     /// The logits `[tokens, vocab]` after [`Network::forward`]; for inspection and tests, it
@@ -210,7 +257,13 @@ impl Network {
     pub fn logits(&self, parameters: &Parameters, workspace: &Workspace) -> Vec<f32> {
         let head = self.head(parameters, 1.0);
         let mut logits = vec![0.0; workspace.hidden.len() / head.width * self.config.vocab_size];
-        crate::ops::linear::forward(&mut logits, false, &workspace.hidden, head.weight, head.width);
+        crate::ops::linear::forward(
+            &mut logits,
+            false,
+            &workspace.hidden,
+            head.weight,
+            head.width,
+        );
         logits
     }
 }

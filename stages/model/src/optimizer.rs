@@ -30,7 +30,12 @@ pub struct AdamWConfig {
 impl Default for AdamWConfig {
     /// The defaults of transformers' trainer: 0.9, 0.999, 1e-8, no decay.
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.0,
+        }
     }
 }
 
@@ -46,7 +51,12 @@ pub struct AdamW {
 impl AdamW {
     /// A fresh state for the tensors of `trained` (usually the gradient map).
     pub fn new(config: AdamWConfig, trained: &Parameters) -> Self {
-        Self { config, step: 0, first: trained.zeros_like(), second: trained.zeros_like() }
+        Self {
+            config,
+            step: 0,
+            first: trained.zeros_like(),
+            second: trained.zeros_like(),
+        }
     }
 
     /// Updates done so far.
@@ -64,9 +74,18 @@ impl AdamW {
         gradient_scale: f32,
     ) {
         self.step += 1;
-        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
+        let AdamWConfig {
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        } = self.config;
         let correction = |beta: f64| 1.0 - beta.powi(self.step as i32);
-        let tensors = gradients.tensors.iter().zip(self.first.tensors.values_mut()).zip(self.second.tensors.values_mut());
+        let tensors = gradients
+            .tensors
+            .iter()
+            .zip(self.first.tensors.values_mut())
+            .zip(self.second.tensors.values_mut());
         for (((name, gradient), first), second) in tensors {
             let decays = !name.ends_with("norm.weight") && !name.ends_with(".bias");
             let rates = Rates {
@@ -76,11 +95,17 @@ impl AdamW {
                 beta2: beta2 as f32,
                 rest2: (1.0 - beta2) as f32,
                 eps: eps as f32,
-                keep: if decays { (1.0 - learning_rate * weight_decay) as f32 } else { 1.0 },
+                keep: if decays {
+                    (1.0 - learning_rate * weight_decay) as f32
+                } else {
+                    1.0
+                },
                 step_size: (learning_rate / correction(beta1)) as f32,
                 root_scale: (1.0 / correction(beta2).sqrt()) as f32,
             };
-            let values = parameters.data_mut(name).expect("a gradient's name is a parameter's");
+            let values = parameters
+                .data_mut(name)
+                .expect("a gradient's name is a parameter's");
             (
                 values.par_chunks_mut(TASK),
                 first.data.par_chunks_mut(TASK),
@@ -102,7 +127,10 @@ impl AdamW {
                 .map(|(name, t)| (format!("{prefix}.{name}"), t.clone()))
                 .collect::<Vec<(String, Tensor)>>()
         };
-        let tensors = part("first", &self.first).into_iter().chain(part("second", &self.second)).collect();
+        let tensors = part("first", &self.first)
+            .into_iter()
+            .chain(part("second", &self.second))
+            .collect();
         Parameters { tensors }
     }
 
@@ -110,14 +138,21 @@ impl AdamW {
     ///
     /// # Errors
     /// A moment of a trained tensor is missing or has another shape, or there are others.
-    pub fn restore(config: AdamWConfig, trained: &Parameters, mut state: Parameters, step: u64) -> Result<Self> {
+    pub fn restore(
+        config: AdamWConfig,
+        trained: &Parameters,
+        mut state: Parameters,
+        step: u64,
+    ) -> Result<Self> {
         let mut take = |prefix: &str| -> Result<Parameters> {
             let mut moments = trained.zeros_like();
             for (name, moment) in &mut moments.tensors {
                 let saved = state
                     .tensors
                     .remove(&format!("{prefix}.{name}"))
-                    .with_context(|| format!("the optimiser state has no {prefix} moment of {name}"))?;
+                    .with_context(|| {
+                        format!("the optimiser state has no {prefix} moment of {name}")
+                    })?;
                 ensure!(
                     saved.shape == moment.shape,
                     "the {prefix} moment of {name} has shape {:?}, the parameter {:?}",
@@ -132,7 +167,12 @@ impl AdamW {
         if let Some(name) = state.tensors.keys().next() {
             anyhow::bail!("the optimiser state holds {name}, which is not trained");
         }
-        Ok(Self { config, step, first, second })
+        Ok(Self {
+            config,
+            step,
+            first,
+            second,
+        })
     }
 }
 
@@ -168,7 +208,12 @@ pub fn gradient_norm(gradients: &Parameters) -> f64 {
         let parts: Vec<f64> = tensor
             .data
             .par_chunks(TASK)
-            .map(|chunk| chunk.chunks(256).map(|part| f64::from(dot(part, part))).sum())
+            .map(|chunk| {
+                chunk
+                    .chunks(256)
+                    .map(|part| f64::from(dot(part, part)))
+                    .sum()
+            })
             .collect();
         total += parts.iter().sum::<f64>();
     }

@@ -24,7 +24,10 @@ pub struct Tensor {
 impl Tensor {
     /// A tensor of zeros.
     pub fn zeros(shape: &[usize]) -> Self {
-        Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
+        Self {
+            shape: shape.to_vec(),
+            data: vec![0.0; shape.iter().product()],
+        }
     }
 }
 
@@ -54,7 +57,11 @@ impl Parameters {
 
     /// Zeros of the same names and shapes.
     pub fn zeros_like(&self) -> Self {
-        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), Tensor::zeros(&t.shape))).collect();
+        let tensors = self
+            .tensors
+            .iter()
+            .map(|(name, t)| (name.clone(), Tensor::zeros(&t.shape)))
+            .collect();
         Self { tensors }
     }
 
@@ -70,7 +77,11 @@ impl Parameters {
     /// # Panics
     /// The name is absent: loading and [`Parameters::init`] guarantee the names of [`shapes`].
     pub fn data(&self, name: &str) -> &[f32] {
-        &self.tensors.get(name).unwrap_or_else(|| panic!("no parameter named {name}")).data
+        &self
+            .tensors
+            .get(name)
+            .unwrap_or_else(|| panic!("no parameter named {name}"))
+            .data
     }
 
     /// The values of a tensor to accumulate into; `None` when it is frozen.
@@ -107,7 +118,10 @@ pub fn shapes(config: &Config) -> BTreeMap<String, Vec<usize>> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (query, kv) = (config.query_width(), config.kv_width());
     let mut all = BTreeMap::new();
-    all.insert("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden]);
+    all.insert(
+        "model.embed_tokens.weight".to_owned(),
+        vec![config.vocab_size, hidden],
+    );
     all.insert("model.norm.weight".to_owned(), vec![hidden]);
     for index in 0..config.layers {
         let mut add = |suffix: &str, shape: &[usize]| {

@@ -24,20 +24,45 @@ pub fn read_into(parameters: &mut Parameters, path: &Path) -> Result<()> {
     #[allow(unsafe_code)]
     // SAFETY: artifacts are immutable once published; a file cut short while mapped would be
     // changed by another program, which no reader can guard against.
-    let bytes = unsafe { memmap2::Mmap::map(file.file()) }.with_context(|| format!("mapping {}", path.display()))?;
+    let bytes = unsafe { memmap2::Mmap::map(file.file()) }
+        .with_context(|| format!("mapping {}", path.display()))?;
     let tensors = SafeTensors::deserialize(&bytes)
         .with_context(|| format!("{} is not a complete safetensors file", path.display()))?;
     for (name, view) in tensors.iter() {
         let bytes = view.data();
         let data = match view.dtype() {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
-            other => bail!("{}: tensor {name} is {other:?}; f32, f16 and bf16 can be read", path.display()),
+            Dtype::F32 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f32::from_le_bytes(*b))
+                .collect(),
+            Dtype::F16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| f16::from_le_bytes(*b).to_f32())
+                .collect(),
+            Dtype::BF16 => bytes
+                .as_chunks()
+                .0
+                .iter()
+                .map(|b| bf16::from_le_bytes(*b).to_f32())
+                .collect(),
+            other => bail!(
+                "{}: tensor {name} is {other:?}; f32, f16 and bf16 can be read",
+                path.display()
+            ),
         };
-        let tensor = Tensor { shape: view.shape().to_vec(), data };
+        let tensor = Tensor {
+            shape: view.shape().to_vec(),
+            data,
+        };
         if parameters.tensors.insert(name.to_owned(), tensor).is_some() {
-            bail!("{}: tensor {name} was already read from another shard", path.display());
+            bail!(
+                "{}: tensor {name} was already read from another shard",
+                path.display()
+            );
         }
     }
     Ok(())
@@ -65,7 +90,8 @@ pub fn write(parameters: &Parameters, path: &Path) -> Result<()> {
     let mut offset = 0_usize;
     for (name, tensor) in &parameters.tensors {
         let end = offset + tensor.data.len() * 4;
-        let entry: Value = json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end]});
+        let entry: Value =
+            json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end]});
         header.insert(name.clone(), entry);
         offset = end;
     }

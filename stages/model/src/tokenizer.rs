@@ -23,7 +23,8 @@ impl Tokenizer {
     /// # Errors
     /// The file is missing or is not a tokenizer.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::from_bytes(&fs_err::read(path)?).map_err(|error| error.context(format!("reading {}", path.display())))
+        Self::from_bytes(&fs_err::read(path)?)
+            .map_err(|error| error.context(format!("reading {}", path.display())))
     }
 
     /// Reads the bytes of a `tokenizer.json`.
@@ -31,9 +32,12 @@ impl Tokenizer {
     /// # Errors
     /// The bytes are not a tokenizer.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| anyhow!("not a tokenizer: {error}"))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
+            .map_err(|error| anyhow!("not a tokenizer: {error}"))?;
         // Cutting and padding are the batch builder's business, whatever the file says.
-        inner.with_truncation(None).map_err(|error| anyhow!("{error}"))?;
+        inner
+            .with_truncation(None)
+            .map_err(|error| anyhow!("{error}"))?;
         inner.with_padding(None);
         Ok(Self { inner })
     }
@@ -44,7 +48,10 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's model cannot express the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|error| anyhow!("tokenising: {error}"))?;
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|error| anyhow!("tokenising: {error}"))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -53,7 +60,9 @@ impl Tokenizer {
     /// # Errors
     /// The tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner.decode(ids, skip_special).map_err(|error| anyhow!("decoding tokens: {error}"))
+        self.inner
+            .decode(ids, skip_special)
+            .map_err(|error| anyhow!("decoding tokens: {error}"))
     }
 
     /// The id of a token given by its text.
@@ -63,6 +72,10 @@ impl Tokenizer {
 
     /// One more than the largest id; at most the rows of the model's embedding.
     pub fn id_bound(&self) -> usize {
-        self.inner.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        self.inner
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |id| id as usize + 1)
     }
 }

@@ -15,7 +15,12 @@ fn number(value: &Value) -> f64 {
 }
 
 fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_u64().unwrap() as u32)
+        .collect()
 }
 
 fn check_gradients(network: &Network, parameters: &Parameters, batch: &Batch) {
@@ -23,7 +28,15 @@ fn check_gradients(network: &Network, parameters: &Parameters, batch: &Batch) {
     let expected = &json("sft/sft.json")["batch"];
     let mut gradients = parameters.zeros_like();
     let weight = 1.0 / batch.target_count() as f64;
-    let nll = network.train_nll(parameters, &mut gradients, batch, weight, &mut Workspace::new()).unwrap();
+    let nll = network
+        .train_nll(
+            parameters,
+            &mut gradients,
+            batch,
+            weight,
+            &mut Workspace::new(),
+        )
+        .unwrap();
     let loss = number(&expected["loss_token_mean"]);
     assert!((nll.sum / nll.tokens as f64 - loss).abs() < 1e-5 + 1e-5 * loss);
     let norm = number(&expected["grad_total_norm"]);
@@ -33,7 +46,12 @@ fn check_gradients(network: &Network, parameters: &Parameters, batch: &Batch) {
         if let Some(parameter) = name.strip_prefix("grad.") {
             let expected = arrays.floats(&name);
             let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
-            assert_close(parameter, gradients.data(parameter), &expected, 1e-6 + 1e-3 * largest);
+            assert_close(
+                parameter,
+                gradients.data(parameter),
+                &expected,
+                1e-6 + 1e-3 * largest,
+            );
             compared += 1;
         }
     }
@@ -46,7 +64,11 @@ fn gradients_of_a_padded_batch() {
     let arrays = Arrays::open("sft/batch.safetensors");
     let mask = arrays.integers("padded_attention_mask");
     let labels = arrays.integers("padded_labels");
-    let (batch, _) = pack(&arrays.integers("padded_input_ids"), Some(&mask), Some(&labels));
+    let (batch, _) = pack(
+        &arrays.integers("padded_input_ids"),
+        Some(&mask),
+        Some(&labels),
+    );
     check_gradients(&network, &parameters, &batch);
 }
 
@@ -60,17 +82,29 @@ fn gradients_of_the_packed_row_are_those_of_the_padded_batch() {
     let mut batch = Batch::new();
     for segment in segments.chunk_by(|a, b| a == b) {
         let start = batch.len();
-        let ids: Vec<u32> = all[start..start + segment.len()].iter().map(|&id| id as u32).collect();
-        let labels: Vec<i32> = labels[start..start + segment.len()].iter().map(|&l| l as i32).collect();
+        let ids: Vec<u32> = all[start..start + segment.len()]
+            .iter()
+            .map(|&id| id as u32)
+            .collect();
+        let labels: Vec<i32> = labels[start..start + segment.len()]
+            .iter()
+            .map(|&l| l as i32)
+            .collect();
         batch.push(&ids, &labels).unwrap();
     }
-    assert_eq!(batch.positions, positions.iter().map(|&p| p as u32).collect::<Vec<_>>());
+    assert_eq!(
+        batch.positions,
+        positions.iter().map(|&p| p as u32).collect::<Vec<_>>()
+    );
     check_gradients(&network, &parameters, &batch);
     // The same row as one sequence is contaminated and must differ.
     let mut naive = Batch::new();
     naive.push(&batch.ids, &batch.labels).unwrap();
-    let nll = network.evaluate_nll(&parameters, &naive, &mut Workspace::new()).unwrap();
-    let expected = number(&json("sft/sft.json")["batch"]["packed_naive_contaminated_loss_MUST_NOT_MATCH"]);
+    let nll = network
+        .evaluate_nll(&parameters, &naive, &mut Workspace::new())
+        .unwrap();
+    let expected =
+        number(&json("sft/sft.json")["batch"]["packed_naive_contaminated_loss_MUST_NOT_MATCH"]);
     assert!((nll.sum / nll.tokens as f64 - expected).abs() < 1e-4);
 }
 
@@ -84,7 +118,9 @@ fn five_optimiser_steps_of_four_micro_batches() {
         .iter()
         .map(|m| {
             let mut batch = Batch::new();
-            batch.push_completion(&ids(&m["prompt"]), &ids(&m["completion"])).unwrap();
+            batch
+                .push_completion(&ids(&m["prompt"]), &ids(&m["completion"]))
+                .unwrap();
             batch
         })
         .collect();
@@ -92,10 +128,22 @@ fn five_optimiser_steps_of_four_micro_batches() {
         let mut parameters = start.clone();
         let mut gradients = parameters.zeros_like();
         let mut workspace = Workspace::new();
-        let config = AdamWConfig { weight_decay: number(&run["weight_decay"]), ..AdamWConfig::default() };
+        let config = AdamWConfig {
+            weight_decay: number(&run["weight_decay"]),
+            ..AdamWConfig::default()
+        };
         let mut optimizer = AdamW::new(config, &gradients);
-        let (warmup, total) = (run["warmup_steps"].as_u64().unwrap(), run["total_steps"].as_u64().unwrap());
-        for (step, (expected, window)) in run["steps"].as_array().unwrap().iter().zip(batches.chunks(4)).enumerate() {
+        let (warmup, total) = (
+            run["warmup_steps"].as_u64().unwrap(),
+            run["total_steps"].as_u64().unwrap(),
+        );
+        for (step, (expected, window)) in run["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(batches.chunks(4))
+            .enumerate()
+        {
             gradients.zero();
             let tokens: usize = window.iter().map(Batch::target_count).sum();
             let (mut sum, mut mean) = (0.0, 0.0);
@@ -104,12 +152,17 @@ fn five_optimiser_steps_of_four_micro_batches() {
                     "tokens_in_window" => 1.0 / tokens as f64,
                     _ => 1.0 / (4 * batch.target_count()) as f64,
                 };
-                let nll = network.train_nll(&parameters, &mut gradients, batch, weight, &mut workspace).unwrap();
+                let nll = network
+                    .train_nll(&parameters, &mut gradients, batch, weight, &mut workspace)
+                    .unwrap();
                 sum += nll.sum * weight;
                 mean += weight * nll.tokens as f64;
             }
             assert!((mean - 1.0).abs() < 1e-12);
-            assert!((sum - number(&expected["loss"])).abs() < 3e-5, "loss of step {step}: {sum}");
+            assert!(
+                (sum - number(&expected["loss"])).abs() < 3e-5,
+                "loss of step {step}: {sum}"
+            );
             let norm = gradient_norm(&gradients);
             assert!((norm / number(&expected["grad_norm_before_clip"]) - 1.0).abs() < 1e-4);
             let coefficient = clip_coefficient(norm, number(&run["max_grad_norm"]));
@@ -120,11 +173,18 @@ fn five_optimiser_steps_of_four_micro_batches() {
             for (name, sums) in expected["params"].as_object().unwrap() {
                 let values = parameters.data(name);
                 let over = |f: &dyn Fn(usize, f64) -> f64| -> f64 {
-                    values.iter().enumerate().map(|(i, &x)| f(i, f64::from(x))).sum()
+                    values
+                        .iter()
+                        .enumerate()
+                        .map(|(i, &x)| f(i, f64::from(x)))
+                        .sum()
                 };
                 let close = |what: &str, found: f64, tolerance: f64| {
                     let expected = number(&sums[what]);
-                    assert!((found - expected).abs() < tolerance, "{name} {what} of step {step}: {found} {expected}");
+                    assert!(
+                        (found - expected).abs() < tolerance,
+                        "{name} {what} of step {step}: {found} {expected}"
+                    );
                 };
                 close("l2", over(&|_, x| x * x).sqrt(), 5e-5);
                 close("sum", over(&|_, x| x), 5e-4);
@@ -142,10 +202,21 @@ fn cosine_schedule_to_the_last_digit() {
         if table["kind"] != "cosine" {
             continue;
         }
-        let (warmup, total) = (table["warmup"].as_u64().unwrap(), table["total"].as_u64().unwrap());
+        let (warmup, total) = (
+            table["warmup"].as_u64().unwrap(),
+            table["total"].as_u64().unwrap(),
+        );
         for row in table["lr_used_by_update_index"].as_array().unwrap() {
-            let found = cosine_learning_rate(number(&table["lr"]), row[0].as_u64().unwrap(), warmup, total);
-            assert!((found - number(&row[1])).abs() <= 1e-12 * number(&row[1]).abs(), "{row}: {found}");
+            let found = cosine_learning_rate(
+                number(&table["lr"]),
+                row[0].as_u64().unwrap(),
+                warmup,
+                total,
+            );
+            assert!(
+                (found - number(&row[1])).abs() <= 1e-12 * number(&row[1]).abs(),
+                "{row}: {found}"
+            );
             compared += 1;
         }
     }
@@ -160,11 +231,22 @@ fn adamw_and_adam_traces() {
             .unwrap_or_else(|_| vec![serde_json::from_value(value.clone()).unwrap()]);
         nested.concat()
     };
-    let traces = fixture["adamw"].as_array().unwrap().iter().chain([&fixture["adam"]]);
+    let traces = fixture["adamw"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&fixture["adam"]]);
     for trace in traces {
         let tensor = |value: &Value| {
             let data = flat(value);
-            let tensors = [("w.weight".to_owned(), Tensor { shape: vec![data.len()], data })].into();
+            let tensors = [(
+                "w.weight".to_owned(),
+                Tensor {
+                    shape: vec![data.len()],
+                    data,
+                },
+            )]
+            .into();
             Parameters { tensors }
         };
         let mut parameters = tensor(&trace["param0"]);
@@ -177,9 +259,20 @@ fn adamw_and_adam_traces() {
         let mut optimizer = AdamW::new(config, &parameters);
         for step in trace["steps"].as_array().unwrap() {
             // Through a save and a restore at every step, which must change nothing.
-            optimizer = AdamW::restore(config, &parameters, optimizer.state(), optimizer.steps()).unwrap();
-            optimizer.update(&mut parameters, &tensor(&step["grad"]), number(&trace["lr"]), 1.0);
-            assert_close("trace", parameters.data("w.weight"), &flat(&step["param"]), 2e-6);
+            optimizer =
+                AdamW::restore(config, &parameters, optimizer.state(), optimizer.steps()).unwrap();
+            optimizer.update(
+                &mut parameters,
+                &tensor(&step["grad"]),
+                number(&trace["lr"]),
+                1.0,
+            );
+            assert_close(
+                "trace",
+                parameters.data("w.weight"),
+                &flat(&step["param"]),
+                2e-6,
+            );
         }
     }
 }

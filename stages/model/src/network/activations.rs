@@ -61,7 +61,10 @@ impl Workspace {
 
     /// Sizes the buffers of the forward pass for a batch.
     pub(super) fn fit(&mut self, config: &Config, tokens: usize) {
-        let (hidden, inner) = (tokens * config.hidden_size, tokens * config.intermediate_size);
+        let (hidden, inner) = (
+            tokens * config.hidden_size,
+            tokens * config.intermediate_size,
+        );
         let (query, kv) = (tokens * config.query_width(), tokens * config.kv_width());
         self.blocks.resize_with(config.layers, Block::default);
         for block in &mut self.blocks {

@@ -22,7 +22,12 @@ impl Network {
         workspace: &mut Workspace,
     ) -> Vec<f32> {
         let mut log_probs = vec![0.0; targets.len()];
-        let Workspace { hidden, head, d_hidden, .. } = workspace;
+        let Workspace {
+            hidden,
+            head,
+            d_hidden,
+            ..
+        } = workspace;
         let d_weight = gradients.data_mut(&self.names.head);
         self.head(parameters, temperature).backward(
             d_hidden,
@@ -66,7 +71,14 @@ impl Network {
 
         dx.fill(0.0);
         let norm = parameters.data(&self.names.norm);
-        rmsnorm::backward(dx, gradients.data_mut(&self.names.norm), d_hidden, last_root, last, norm);
+        rmsnorm::backward(
+            dx,
+            gradients.data_mut(&self.names.norm),
+            d_hidden,
+            last_root,
+            last,
+            norm,
+        );
         for (names, block) in self.names.layers.iter().zip(blocks.iter_mut()).rev() {
             // x_out = middle + Wdown (silu(Wgate n) ⊙ Wup n), n = norm(middle)
             linear::backward_input(product, false, dx, parameters.data(&names.down), inner);
@@ -80,7 +92,14 @@ impl Network {
             linear::backward_input(d_normed, false, d_gate, parameters.data(&names.gate), width);
             linear::backward_input(d_normed, true, d_up, parameters.data(&names.up), width);
             let d_norm = gradients.data_mut(&names.mlp_norm);
-            rmsnorm::backward(dx, d_norm, d_normed, &block.middle_root, &block.middle, norm);
+            rmsnorm::backward(
+                dx,
+                d_norm,
+                d_normed,
+                &block.middle_root,
+                &block.middle,
+                norm,
+            );
 
             // middle = input + Wo attention(q, k, v), each projected from norm(input)
             add_weight(gradients, &names.o, dx, &block.attention, heads * dim);
@@ -88,10 +107,19 @@ impl Network {
             attention::delta(delta, q_rows, &block.attention, dim, heads);
             rope::split_heads(d_attended, q_rows, heads, dim, None);
             attention::backward(
-                attention::Gradients { q: dq, k: dk, v: dv },
+                attention::Gradients {
+                    q: dq,
+                    k: dk,
+                    v: dv,
+                },
                 d_attended,
                 delta,
-                attention::Saved { q: &block.q, k: &block.k, v: &block.v, log_sums: &block.log_sums },
+                attention::Saved {
+                    q: &block.q,
+                    k: &block.k,
+                    v: &block.v,
+                    log_sums: &block.log_sums,
+                },
                 self.shape(batch),
             );
             rope::merge_heads(q_rows, dq, heads, dim, positions);
@@ -100,10 +128,16 @@ impl Network {
             let norm = parameters.data(&names.attention_norm);
             rmsnorm::recompute(normed, &block.input_root, &block.input, norm);
             for (index, (d_rows, name)) in
-                [(&*q_rows, &names.q), (k_rows, &names.k), (v_rows, &names.v)].into_iter().enumerate()
+                [(&*q_rows, &names.q), (k_rows, &names.k), (v_rows, &names.v)]
+                    .into_iter()
+                    .enumerate()
             {
                 add_weight(gradients, name, d_rows, normed, width);
-                if let Some(d_bias) = names.biases.as_ref().and_then(|b| gradients.data_mut(&b[index])) {
+                if let Some(d_bias) = names
+                    .biases
+                    .as_ref()
+                    .and_then(|b| gradients.data_mut(&b[index]))
+                {
                     linear::backward_bias(d_bias, d_rows);
                 }
                 linear::backward_input(d_normed, index > 0, d_rows, parameters.data(name), width);

@@ -8,23 +8,53 @@ use crate::ops::{attention, embedding, linear, rmsnorm, rope, swiglu};
 use crate::parameters::Parameters;
 
 impl Network {
-    pub(super) fn forward_blocks(&self, parameters: &Parameters, batch: &Batch, workspace: &mut Workspace) {
+    pub(super) fn forward_blocks(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        workspace: &mut Workspace,
+    ) {
         let config = &self.config;
-        let (width, inner, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps as f32);
+        let (width, inner, eps) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.rms_norm_eps as f32,
+        );
         let (heads, kv_heads, dim) = (config.heads, config.kv_heads, config.head_dim);
-        let Workspace { blocks, last, last_root, hidden, normed, product, rows, heads: by_head, .. } = workspace;
+        let Workspace {
+            blocks,
+            last,
+            last_root,
+            hidden,
+            normed,
+            product,
+            rows,
+            heads: by_head,
+            ..
+        } = workspace;
         let [q_rows, k_rows, v_rows] = rows;
         let positions = Some((&self.rotary, batch.positions.as_slice()));
 
-        embedding::forward(&mut blocks[0].input, &batch.ids, parameters.data(&self.names.embedding), width);
+        embedding::forward(
+            &mut blocks[0].input,
+            &batch.ids,
+            parameters.data(&self.names.embedding),
+            width,
+        );
         for (index, names) in self.names.layers.iter().enumerate() {
             let (these, following) = blocks[index..].split_at_mut(1);
             let block = &mut these[0];
-            let output = following.first_mut().map_or(&mut *last, |next| &mut next.input);
+            let output = following
+                .first_mut()
+                .map_or(&mut *last, |next| &mut next.input);
 
             let norm = parameters.data(&names.attention_norm);
             rmsnorm::forward(normed, &mut block.input_root, &block.input, norm, eps);
-            for (out, name, bias) in [(&mut *q_rows, &names.q, 0), (k_rows, &names.k, 1), (v_rows, &names.v, 2)] {
+            for (out, name, bias) in [
+                (&mut *q_rows, &names.q, 0),
+                (k_rows, &names.k, 1),
+                (v_rows, &names.v, 2),
+            ] {
                 linear::forward(out, false, normed, parameters.data(name), width);
                 if let Some(biases) = &names.biases {
                     linear::add_bias(out, parameters.data(&biases[bias]));
@@ -34,19 +64,50 @@ impl Network {
             rope::split_heads(&mut block.k, k_rows, kv_heads, dim, positions);
             rope::split_heads(&mut block.v, v_rows, kv_heads, dim, None);
             let attended = &mut by_head[0];
-            attention::forward(attended, &mut block.log_sums, &block.q, &block.k, &block.v, self.shape(batch));
+            attention::forward(
+                attended,
+                &mut block.log_sums,
+                &block.q,
+                &block.k,
+                &block.v,
+                self.shape(batch),
+            );
             rope::merge_heads(&mut block.attention, attended, heads, dim, None);
             block.middle.copy_from_slice(&block.input);
-            linear::forward(&mut block.middle, true, &block.attention, parameters.data(&names.o), heads * dim);
+            linear::forward(
+                &mut block.middle,
+                true,
+                &block.attention,
+                parameters.data(&names.o),
+                heads * dim,
+            );
 
             let norm = parameters.data(&names.mlp_norm);
             rmsnorm::forward(normed, &mut block.middle_root, &block.middle, norm, eps);
-            linear::forward(&mut block.gate, false, normed, parameters.data(&names.gate), width);
-            linear::forward(&mut block.up, false, normed, parameters.data(&names.up), width);
+            linear::forward(
+                &mut block.gate,
+                false,
+                normed,
+                parameters.data(&names.gate),
+                width,
+            );
+            linear::forward(
+                &mut block.up,
+                false,
+                normed,
+                parameters.data(&names.up),
+                width,
+            );
             swiglu::forward(product, &block.gate, &block.up);
             output.copy_from_slice(&block.middle);
             linear::forward(output, true, product, parameters.data(&names.down), inner);
         }
-        rmsnorm::forward(hidden, last_root, last, parameters.data(&self.names.norm), eps);
+        rmsnorm::forward(
+            hidden,
+            last_root,
+            last,
+            parameters.data(&self.names.norm),
+            eps,
+        );
     }
 }

@@ -39,8 +39,9 @@ impl Names {
                     k: name("self_attn.k_proj.weight"),
                     v: name("self_attn.v_proj.weight"),
                     o: name("self_attn.o_proj.weight"),
-                    biases: (config.architecture == Architecture::Qwen2)
-                        .then(|| ["q", "k", "v"].map(|p| name(&format!("self_attn.{p}_proj.bias")))),
+                    biases: (config.architecture == Architecture::Qwen2).then(|| {
+                        ["q", "k", "v"].map(|p| name(&format!("self_attn.{p}_proj.bias")))
+                    }),
                     mlp_norm: name("post_attention_layernorm.weight"),
                     gate: name("mlp.gate_proj.weight"),
                     up: name("mlp.up_proj.weight"),
@@ -49,7 +50,16 @@ impl Names {
             })
             .collect();
         let embedding = "model.embed_tokens.weight".to_owned();
-        let head = if config.tied { embedding.clone() } else { "lm_head.weight".to_owned() };
-        Self { embedding, layers, norm: "model.norm.weight".to_owned(), head }
+        let head = if config.tied {
+            embedding.clone()
+        } else {
+            "lm_head.weight".to_owned()
+        };
+        Self {
+            embedding,
+            layers,
+            norm: "model.norm.weight".to_owned(),
+            head,
+        }
     }
 }

@@ -73,17 +73,27 @@ fn with_scores<R>(length: usize, work: impl FnOnce(&mut [f32], &mut [f32]) -> R)
 
 /// Writes `out` `[heads, tokens, D]` and the log-sum-exp of every score row `[heads, tokens]`
 /// from `q` `[heads, tokens, D]` and `k`, `v` `[kv_heads, tokens, D]`.
-pub fn forward(out: &mut [f32], log_sums: &mut [f32], q: &[f32], k: &[f32], v: &[f32], shape: Shape) {
+pub fn forward(
+    out: &mut [f32],
+    log_sums: &mut [f32],
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    shape: Shape,
+) {
     let (dim, sequences) = (shape.head_dim, shape.bounds.len() - 1);
     let outs = shape.cut(out, shape.heads, dim);
     let log_sums = shape.cut(log_sums, shape.heads, 1);
-    outs.into_par_iter().zip(log_sums).enumerate().for_each(|(task, (out, log_sums))| {
-        let (head, sequence) = (task / sequences, task % sequences);
-        let q = shape.part(q, head, sequence, dim);
-        let k = shape.part(k, head / shape.group(), sequence, dim);
-        let v = shape.part(v, head / shape.group(), sequence, dim);
-        forward_one(out, log_sums, q, k, v, dim);
-    });
+    outs.into_par_iter()
+        .zip(log_sums)
+        .enumerate()
+        .for_each(|(task, (out, log_sums))| {
+            let (head, sequence) = (task / sequences, task % sequences);
+            let q = shape.part(q, head, sequence, dim);
+            let k = shape.part(k, head / shape.group(), sequence, dim);
+            let v = shape.part(v, head / shape.group(), sequence, dim);
+            forward_one(out, log_sums, q, k, v, dim);
+        });
 }
 
 fn forward_one(out: &mut [f32], log_sums: &mut [f32], q: &[f32], k: &[f32], v: &[f32], dim: usize) {
@@ -94,7 +104,14 @@ fn forward_one(out: &mut [f32], log_sums: &mut [f32], q: &[f32], k: &[f32], v: &
             let keys = first + rows;
             let q = View::new(&q[first * dim..], rows, dim);
             let scaling = 1.0 / (dim as f32).sqrt();
-            matmul(scores, false, scaling, q, View::new(k, keys, dim).transposed(), Threads::One);
+            matmul(
+                scores,
+                false,
+                scaling,
+                q,
+                View::new(k, keys, dim).transposed(),
+                Threads::One,
+            );
             let mut sums = [0.0; QUERY_BLOCK];
             for (row, scores) in scores[..rows * keys].chunks_exact_mut(keys).enumerate() {
                 let (seen, hidden) = scores.split_at_mut(first + row + 1);
@@ -104,7 +121,14 @@ fn forward_one(out: &mut [f32], log_sums: &mut [f32], q: &[f32], k: &[f32], v: &
                 log_sums[first + row] = largest + sums[row].ln();
             }
             let out = &mut out[first * dim..][..rows * dim];
-            matmul(out, false, 1.0, View::new(scores, rows, keys), View::new(v, keys, dim), Threads::One);
+            matmul(
+                out,
+                false,
+                1.0,
+                View::new(scores, rows, keys),
+                View::new(v, keys, dim),
+                Threads::One,
+            );
             for (out, sum) in out.chunks_exact_mut(dim).zip(sums) {
                 scale(out, 1.0 / sum);
             }
@@ -139,7 +163,11 @@ pub struct Saved<'a> {
 /// `delta[h, i] = d_out_i · out_i` `[heads, tokens]`.
 pub fn backward(gradients: Gradients, d_out: &[f32], delta: &[f32], saved: Saved, shape: Shape) {
     let (dim, group, sequences) = (shape.head_dim, shape.group(), shape.bounds.len() - 1);
-    let mut dqs: Vec<Option<&mut [f32]>> = shape.cut(gradients.q, shape.heads, dim).into_iter().map(Some).collect();
+    let mut dqs: Vec<Option<&mut [f32]>> = shape
+        .cut(gradients.q, shape.heads, dim)
+        .into_iter()
+        .map(Some)
+        .collect();
     let dks = shape.cut(gradients.k, shape.kv_heads, dim);
     let dvs = shape.cut(gradients.v, shape.kv_heads, dim);
     // One task owns a key-value head of a sequence and the query heads that read it.
@@ -150,28 +178,32 @@ pub fn backward(gradients: Gradients, d_out: &[f32], delta: &[f32], saved: Saved
         .map(|(task, (dk, dv))| {
             let (kv_head, sequence) = (task / sequences, task % sequences);
             let heads = kv_head * group..(kv_head + 1) * group;
-            let dqs: Vec<_> = heads.filter_map(|head| dqs[head * sequences + sequence].take()).collect();
+            let dqs: Vec<_> = heads
+                .filter_map(|head| dqs[head * sequences + sequence].take())
+                .collect();
             (kv_head, sequence, dqs, dk, dv)
         })
         .collect();
-    tasks.into_par_iter().for_each(|(kv_head, sequence, dqs, dk, dv)| {
-        dk.fill(0.0);
-        dv.fill(0.0);
-        let k = shape.part(saved.k, kv_head, sequence, dim);
-        let v = shape.part(saved.v, kv_head, sequence, dim);
-        for (index, dq) in dqs.into_iter().enumerate() {
-            let head = kv_head * group + index;
-            let one = One {
-                q: shape.part(saved.q, head, sequence, dim),
-                k,
-                v,
-                log_sums: shape.part(saved.log_sums, head, sequence, 1),
-                d_out: shape.part(d_out, head, sequence, dim),
-                delta: shape.part(delta, head, sequence, 1),
-            };
-            one.backward(dq, dk, dv, dim);
-        }
-    });
+    tasks
+        .into_par_iter()
+        .for_each(|(kv_head, sequence, dqs, dk, dv)| {
+            dk.fill(0.0);
+            dv.fill(0.0);
+            let k = shape.part(saved.k, kv_head, sequence, dim);
+            let v = shape.part(saved.v, kv_head, sequence, dim);
+            for (index, dq) in dqs.into_iter().enumerate() {
+                let head = kv_head * group + index;
+                let one = One {
+                    q: shape.part(saved.q, head, sequence, dim),
+                    k,
+                    v,
+                    log_sums: shape.part(saved.log_sums, head, sequence, 1),
+                    d_out: shape.part(d_out, head, sequence, dim),
+                    delta: shape.part(delta, head, sequence, 1),
+                };
+                one.backward(dq, dk, dv, dim);
+            }
+        });
 }
 
 struct One<'a> {
@@ -231,11 +263,16 @@ vectorised! {
 /// `[heads, tokens]`.
 pub fn delta(delta: &mut [f32], d_out: &[f32], out: &[f32], head_dim: usize, heads: usize) {
     let tokens = delta.len() / heads;
-    delta.par_chunks_mut(tokens).enumerate().for_each(|(head, delta)| {
-        let at = head * head_dim..(head + 1) * head_dim;
-        let rows = d_out.chunks_exact(heads * head_dim).zip(out.chunks_exact(heads * head_dim));
-        for (value, (d_out, out)) in delta.iter_mut().zip(rows) {
-            *value = super::vector::dot(&d_out[at.clone()], &out[at.clone()]);
-        }
-    });
+    delta
+        .par_chunks_mut(tokens)
+        .enumerate()
+        .for_each(|(head, delta)| {
+            let at = head * head_dim..(head + 1) * head_dim;
+            let rows = d_out
+                .chunks_exact(heads * head_dim)
+                .zip(out.chunks_exact(heads * head_dim));
+            for (value, (d_out, out)) in delta.iter_mut().zip(rows) {
+                *value = super::vector::dot(&d_out[at.clone()], &out[at.clone()]);
+            }
+        });
 }

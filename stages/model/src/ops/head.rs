@@ -53,18 +53,33 @@ impl Head<'_> {
         }
         let states = View::new(&buffers.hidden, chunk.len(), width);
         let weight = View::new(self.weight, vocab, width).transposed();
-        matmul(&mut buffers.logits, false, 1.0 / self.temperature, states, weight, Threads::All);
+        matmul(
+            &mut buffers.logits,
+            false,
+            1.0 / self.temperature,
+            states,
+            weight,
+            Threads::All,
+        );
     }
 
     /// Writes `log p(target)` for each `(row, target)`; `hidden` is `[tokens, width]`.
-    pub fn forward(&self, log_probs: &mut [f32], hidden: &[f32], targets: &[(usize, u32)], buffers: &mut Buffers) {
+    pub fn forward(
+        &self,
+        log_probs: &mut [f32],
+        hidden: &[f32],
+        targets: &[(usize, u32)],
+        buffers: &mut Buffers,
+    ) {
         let chunk = self.chunk();
         for (targets, log_probs) in targets.chunks(chunk).zip(log_probs.chunks_mut(chunk)) {
             self.logits(hidden, targets, buffers);
             let rows = buffers.logits.par_chunks_exact_mut(self.vocab());
-            rows.zip(targets).zip(log_probs).for_each(|((z, (_, target)), log_prob)| {
-                *log_prob = z[*target as usize] - super::vector::log_sum_exp(z);
-            });
+            rows.zip(targets)
+                .zip(log_probs)
+                .for_each(|((z, (_, target)), log_prob)| {
+                    *log_prob = z[*target as usize] - super::vector::log_sum_exp(z);
+                });
         }
     }
 
@@ -81,22 +96,34 @@ impl Head<'_> {
         buffers: &mut Buffers,
     ) {
         let (width, vocab, chunk) = (self.width, self.vocab(), self.chunk());
-        let chunks = targets.chunks(chunk).zip(log_probs.chunks_mut(chunk)).zip(d_log_probs.chunks(chunk));
+        let chunks = targets
+            .chunks(chunk)
+            .zip(log_probs.chunks_mut(chunk))
+            .zip(d_log_probs.chunks(chunk));
         for ((targets, log_probs), d_log_probs) in chunks {
             self.logits(hidden, targets, buffers);
             let rows = buffers.logits.par_chunks_exact_mut(vocab);
-            rows.zip(targets).zip(log_probs).zip(d_log_probs).for_each(|(((z, (_, target)), log_prob), g)| {
-                let target = *target as usize;
-                let (largest, logit) = (max(z), z[target]);
-                let sum = exp_in_place(z, largest);
-                *log_prob = logit - (largest + sum.ln());
-                let g = g / self.temperature;
-                scale(z, -g / sum);
-                z[target] += g;
-            });
+            rows.zip(targets).zip(log_probs).zip(d_log_probs).for_each(
+                |(((z, (_, target)), log_prob), g)| {
+                    let target = *target as usize;
+                    let (largest, logit) = (max(z), z[target]);
+                    let sum = exp_in_place(z, largest);
+                    *log_prob = logit - (largest + sum.ln());
+                    let g = g / self.temperature;
+                    scale(z, -g / sum);
+                    z[target] += g;
+                },
+            );
             buffers.d_hidden.resize(targets.len() * width, 0.0);
             let dz = View::new(&buffers.logits, targets.len(), vocab);
-            matmul(&mut buffers.d_hidden, false, 1.0, dz, View::new(self.weight, vocab, width), Threads::All);
+            matmul(
+                &mut buffers.d_hidden,
+                false,
+                1.0,
+                dz,
+                View::new(self.weight, vocab, width),
+                Threads::All,
+            );
             for (from, (row, _)) in buffers.d_hidden.chunks_exact(width).zip(targets) {
                 add_scaled(&mut d_hidden[row * width..][..width], 1.0, from);
             }

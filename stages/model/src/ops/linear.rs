@@ -14,16 +14,24 @@ use super::vector::add_scaled;
 pub fn forward(y: &mut [f32], accumulate: bool, x: &[f32], weight: &[f32], inputs: usize) {
     let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
     let weight = View::new(weight, outputs, inputs).transposed();
-    matmul(y, accumulate, 1.0, View::new(x, rows, inputs), weight, Threads::All);
+    matmul(
+        y,
+        accumulate,
+        1.0,
+        View::new(x, rows, inputs),
+        weight,
+        Threads::All,
+    );
 }
 
 /// `y += b` on every row.
 pub fn add_bias(y: &mut [f32], bias: &[f32]) {
-    y.par_chunks_mut(ROWS_PER_TASK * bias.len()).for_each(|rows| {
-        for row in rows.chunks_exact_mut(bias.len()) {
-            add_scaled(row, 1.0, bias);
-        }
-    });
+    y.par_chunks_mut(ROWS_PER_TASK * bias.len())
+        .for_each(|rows| {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                add_scaled(row, 1.0, bias);
+            }
+        });
 }
 
 /// `dx = dy W`, or `dx += dy W` when `accumulate`.
@@ -31,14 +39,28 @@ pub fn backward_input(dx: &mut [f32], accumulate: bool, dy: &[f32], weight: &[f3
     let outputs = weight.len() / inputs;
     let rows = dy.len() / outputs;
     let weight = View::new(weight, outputs, inputs);
-    matmul(dx, accumulate, 1.0, View::new(dy, rows, outputs), weight, Threads::All);
+    matmul(
+        dx,
+        accumulate,
+        1.0,
+        View::new(dy, rows, outputs),
+        weight,
+        Threads::All,
+    );
 }
 
 /// `dW += dyᵀ x`.
 pub fn backward_weight(d_weight: &mut [f32], dy: &[f32], x: &[f32], inputs: usize) {
     let (rows, outputs) = (x.len() / inputs, d_weight.len() / inputs);
     let dy = View::new(dy, rows, outputs).transposed();
-    matmul(d_weight, true, 1.0, dy, View::new(x, rows, inputs), Threads::All);
+    matmul(
+        d_weight,
+        true,
+        1.0,
+        dy,
+        View::new(x, rows, inputs),
+        Threads::All,
+    );
 }
 
 /// `db += Σ_rows dy`.

@@ -20,7 +20,13 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The row-major matrix `[rows, cols]` at the start of `data`.
     pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride: cols,
+            col_stride: 1,
+        }
     }
 
     /// The transpose, without moving anything.
@@ -36,7 +42,13 @@ impl<'a> View<'a> {
 
     fn check(self) {
         let last = (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride;
-        assert!(last < self.data.len(), "a {}x{} matrix does not fit {} values", self.rows, self.cols, self.data.len());
+        assert!(
+            last < self.data.len(),
+            "a {}x{} matrix does not fit {} values",
+            self.rows,
+            self.cols,
+            self.data.len()
+        );
     }
 }
 
@@ -54,7 +66,11 @@ pub enum Threads {
 pub fn matmul(out: &mut [f32], accumulate: bool, scale: f32, a: View, b: View, threads: Threads) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "the inner sizes of a matrix product differ");
-    assert!(out.len() >= m * n, "the result of a {m}x{n} product does not fit {} values", out.len());
+    assert!(
+        out.len() >= m * n,
+        "the result of a {m}x{n} product does not fit {} values",
+        out.len()
+    );
     if m == 0 || n == 0 {
         return;
     }

@@ -13,14 +13,22 @@ use super::vector::{dot, vectorised};
 pub fn forward(y: &mut [f32], reciprocal: &mut [f32], x: &[f32], weight: &[f32], eps: f32) {
     let width = weight.len();
     let task = ROWS_PER_TASK * width;
-    (y.par_chunks_mut(task), reciprocal.par_chunks_mut(ROWS_PER_TASK), x.par_chunks(task)).into_par_iter().for_each(
-        |(y, reciprocal, x)| {
-            for ((y, r), x) in y.chunks_exact_mut(width).zip(reciprocal).zip(x.chunks_exact(width)) {
+    (
+        y.par_chunks_mut(task),
+        reciprocal.par_chunks_mut(ROWS_PER_TASK),
+        x.par_chunks(task),
+    )
+        .into_par_iter()
+        .for_each(|(y, reciprocal, x)| {
+            for ((y, r), x) in y
+                .chunks_exact_mut(width)
+                .zip(reciprocal)
+                .zip(x.chunks_exact(width))
+            {
                 *r = reciprocal_root(x, eps);
                 scale_row(y, x, weight, *r);
             }
-        },
-    );
+        });
 }
 
 /// `1 / √(mean(x²) + eps)` of one row.
@@ -32,13 +40,21 @@ pub fn reciprocal_root(x: &[f32], eps: f32) -> f32 {
 pub fn recompute(y: &mut [f32], reciprocal: &[f32], x: &[f32], weight: &[f32]) {
     let width = weight.len();
     let task = ROWS_PER_TASK * width;
-    (y.par_chunks_mut(task), reciprocal.par_chunks(ROWS_PER_TASK), x.par_chunks(task)).into_par_iter().for_each(
-        |(y, reciprocal, x)| {
-            for ((y, r), x) in y.chunks_exact_mut(width).zip(reciprocal).zip(x.chunks_exact(width)) {
+    (
+        y.par_chunks_mut(task),
+        reciprocal.par_chunks(ROWS_PER_TASK),
+        x.par_chunks(task),
+    )
+        .into_par_iter()
+        .for_each(|(y, reciprocal, x)| {
+            for ((y, r), x) in y
+                .chunks_exact_mut(width)
+                .zip(reciprocal)
+                .zip(x.chunks_exact(width))
+            {
                 scale_row(y, x, weight, *r);
             }
-        },
-    );
+        });
 }
 
 /// `dx += …` (the residual stream collects) and, unless frozen, `dw += …`.
@@ -61,7 +77,10 @@ pub fn backward(
         .into_par_iter()
         .map(|(dx, dy, reciprocal, x)| {
             let mut partial = vec![0.0; width];
-            let rows = dx.chunks_exact_mut(width).zip(dy.chunks_exact(width)).zip(x.chunks_exact(width));
+            let rows = dx
+                .chunks_exact_mut(width)
+                .zip(dy.chunks_exact(width))
+                .zip(x.chunks_exact(width));
             for (((dx, dy), x), &r) in rows.zip(reciprocal) {
                 backward_row(dx, &mut partial, dy, x, weight, r);
             }

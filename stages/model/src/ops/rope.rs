@@ -20,10 +20,14 @@ impl Table {
     /// The table of a configuration up to its longest sequence.
     pub fn new(config: &Config) -> Self {
         let frequencies = frequencies(config);
-        let angles =
-            (0..config.max_positions).flat_map(|position| frequencies.iter().map(move |f| f * position as f32));
+        let angles = (0..config.max_positions)
+            .flat_map(|position| frequencies.iter().map(move |f| f * position as f32));
         let (cos, sin) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
-        Self { half: frequencies.len(), cos, sin }
+        Self {
+            half: frequencies.len(),
+            cos,
+            sin,
+        }
     }
 
     /// Turns one head in place; `direction` is 1 forward and −1 backward.
@@ -41,11 +45,17 @@ impl Table {
 /// The frequencies in radians per token, rounded as transformers rounds them.
 fn frequencies(config: &Config) -> Vec<f32> {
     let dim = config.head_dim as f32;
-    let base = (0..config.head_dim / 2).map(|i| 1.0 / (config.rope_theta as f32).powf((2 * i) as f32 / dim));
+    let base = (0..config.head_dim / 2)
+        .map(|i| 1.0 / (config.rope_theta as f32).powf((2 * i) as f32 / dim));
     match config.rope_scaling {
         RopeScaling::None => base.collect(),
         RopeScaling::Linear { factor } => base.map(|f| f / factor as f32).collect(),
-        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } => base
+        RopeScaling::Llama3 {
+            factor,
+            low_freq_factor,
+            high_freq_factor,
+            original_max_positions,
+        } => base
             .map(|f| {
                 let wavelength = std::f32::consts::TAU / f;
                 let smooth = (original_max_positions as f32 / wavelength - low_freq_factor as f32)
@@ -63,29 +73,48 @@ fn frequencies(config: &Config) -> Vec<f32> {
 }
 
 /// Moves `[tokens, heads D]` to `[heads, tokens, D]`, turning by `positions` if a table is given.
-pub fn split_heads(out: &mut [f32], x: &[f32], heads: usize, head_dim: usize, rotation: Option<(&Table, &[u32])>) {
+pub fn split_heads(
+    out: &mut [f32],
+    x: &[f32],
+    heads: usize,
+    head_dim: usize,
+    rotation: Option<(&Table, &[u32])>,
+) {
     let tokens = x.len() / (heads * head_dim);
-    out.par_chunks_mut(tokens * head_dim).enumerate().for_each(|(head, out)| {
-        let rows = x.chunks_exact(heads * head_dim).map(|row| &row[head * head_dim..][..head_dim]);
-        for (token, (out, row)) in out.chunks_exact_mut(head_dim).zip(rows).enumerate() {
-            out.copy_from_slice(row);
-            if let Some((table, positions)) = rotation {
-                table.turn(out, positions[token] as usize, 1.0);
+    out.par_chunks_mut(tokens * head_dim)
+        .enumerate()
+        .for_each(|(head, out)| {
+            let rows = x
+                .chunks_exact(heads * head_dim)
+                .map(|row| &row[head * head_dim..][..head_dim]);
+            for (token, (out, row)) in out.chunks_exact_mut(head_dim).zip(rows).enumerate() {
+                out.copy_from_slice(row);
+                if let Some((table, positions)) = rotation {
+                    table.turn(out, positions[token] as usize, 1.0);
+                }
             }
-        }
-    });
+        });
 }
 
 /// Moves `[heads, tokens, D]` to `[tokens, heads D]`, turning back by `positions` if a table is
 /// given.
-pub fn merge_heads(out: &mut [f32], x: &[f32], heads: usize, head_dim: usize, rotation: Option<(&Table, &[u32])>) {
+pub fn merge_heads(
+    out: &mut [f32],
+    x: &[f32],
+    heads: usize,
+    head_dim: usize,
+    rotation: Option<(&Table, &[u32])>,
+) {
     let tokens = x.len() / (heads * head_dim);
-    out.par_chunks_mut(heads * head_dim).enumerate().with_min_len(super::ROWS_PER_TASK).for_each(|(token, out)| {
-        for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
-            out.copy_from_slice(&x[(head * tokens + token) * head_dim..][..head_dim]);
-            if let Some((table, positions)) = rotation {
-                table.turn(out, positions[token] as usize, -1.0);
+    out.par_chunks_mut(heads * head_dim)
+        .enumerate()
+        .with_min_len(super::ROWS_PER_TASK)
+        .for_each(|(token, out)| {
+            for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
+                out.copy_from_slice(&x[(head * tokens + token) * head_dim..][..head_dim]);
+                if let Some((table, positions)) = rotation {
+                    table.turn(out, positions[token] as usize, -1.0);
+                }
             }
-        }
-    });
+        });
 }

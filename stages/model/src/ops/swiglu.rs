@@ -12,14 +12,22 @@ const TASK: usize = 1 << 14;
 
 /// `y = silu(gate) ⊙ up`.
 pub fn forward(y: &mut [f32], gate: &[f32], up: &[f32]) {
-    (y.par_chunks_mut(TASK), gate.par_chunks(TASK), up.par_chunks(TASK))
+    (
+        y.par_chunks_mut(TASK),
+        gate.par_chunks(TASK),
+        up.par_chunks(TASK),
+    )
         .into_par_iter()
         .for_each(|(y, gate, up)| forward_chunk(y, gate, up));
 }
 
 /// Turns `gate` and `up` into their gradients, and `dy` into the product `y`.
 pub fn backward(dy_to_y: &mut [f32], gate: &mut [f32], up: &mut [f32]) {
-    (dy_to_y.par_chunks_mut(TASK), gate.par_chunks_mut(TASK), up.par_chunks_mut(TASK))
+    (
+        dy_to_y.par_chunks_mut(TASK),
+        gate.par_chunks_mut(TASK),
+        up.par_chunks_mut(TASK),
+    )
         .into_par_iter()
         .for_each(|(dy, gate, up)| backward_chunk(dy, gate, up));
 }

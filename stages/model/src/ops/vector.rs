@@ -194,7 +194,10 @@ mod tests {
             let exact = f64::from(x).exp();
             worst = worst.max((f64::from(super::exp(x)) - exact).abs() / exact);
         }
-        assert!(worst < 2.0 * f64::from(f32::EPSILON), "relative error {worst:e}");
+        assert!(
+            worst < 2.0 * f64::from(f32::EPSILON),
+            "relative error {worst:e}"
+        );
         assert!(super::exp(f32::NAN).is_nan());
         assert!(super::exp(f32::NEG_INFINITY) < 1e-37);
         assert_eq!(super::exp(0.0), 1.0);

@@ -27,7 +27,11 @@ pub struct SpecialTokens {
 impl Default for SpecialTokens {
     /// `<pad>`, `<bos>`, `<eos>`.
     fn default() -> Self {
-        Self { pad: "<pad>".into(), bos: "<bos>".into(), eos: "<eos>".into() }
+        Self {
+            pad: "<pad>".into(),
+            bos: "<bos>".into(),
+            eos: "<eos>".into(),
+        }
     }
 }
 
@@ -61,10 +65,18 @@ pub fn train_byte_level_bpe<T: AsRef<str> + Send>(
         .vocab_size(vocab_size)
         .min_frequency(2)
         .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
-        .special_tokens(specials.map(|text| AddedToken::from(text.as_str(), true)).to_vec())
+        .special_tokens(
+            specials
+                .map(|text| AddedToken::from(text.as_str(), true))
+                .to_vec(),
+        )
         .build();
     let mut trainer = TrainerWrapper::from(trainer);
-    tokenizer.train(&mut trainer, texts).map_err(|error| anyhow!("training the tokenizer: {error}"))?;
-    let text = tokenizer.to_string(true).map_err(|error| anyhow!("writing the tokenizer: {error}"))?;
+    tokenizer
+        .train(&mut trainer, texts)
+        .map_err(|error| anyhow!("training the tokenizer: {error}"))?;
+    let text = tokenizer
+        .to_string(true)
+        .map_err(|error| anyhow!("writing the tokenizer: {error}"))?;
     Ok(text.into_bytes())
 }

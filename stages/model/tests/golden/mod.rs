@@ -13,7 +13,9 @@ use serde_json::Value;
 
 /// The path of a fixture.
 pub(crate) fn path(relative: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(relative)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(relative)
 }
 
 /// A JSON fixture.
@@ -42,8 +44,12 @@ impl Arrays {
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> =
-            SafeTensors::deserialize(&self.0).unwrap().names().into_iter().map(str::to_owned).collect();
+        let mut names: Vec<String> = SafeTensors::deserialize(&self.0)
+            .unwrap()
+            .names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         names.sort();
         names
     }
@@ -51,23 +57,42 @@ impl Arrays {
     /// Rows of an i64 matrix.
     pub(crate) fn integers(&self, name: &str) -> Vec<Vec<i64>> {
         let (shape, bytes) = self.bytes(name);
-        let all: Vec<i64> = bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
-        all.chunks(*shape.last().unwrap()).map(<[i64]>::to_vec).collect()
+        let all: Vec<i64> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| i64::from_le_bytes(*b))
+            .collect();
+        all.chunks(*shape.last().unwrap())
+            .map(<[i64]>::to_vec)
+            .collect()
     }
 
     /// An f32 array, flat.
     pub(crate) fn floats(&self, name: &str) -> Vec<f32> {
-        self.bytes(name).1.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        self.bytes(name)
+            .1
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect()
     }
 }
 
 /// Packs the rows of a padded batch, leaving the padding out; the second value gives, for each
 /// packed token, its (row, column).
-pub(crate) fn pack(ids: &[Vec<i64>], mask: Option<&[Vec<i64>]>, labels: Option<&[Vec<i64>]>) -> (Batch, Vec<(usize, usize)>) {
+pub(crate) fn pack(
+    ids: &[Vec<i64>],
+    mask: Option<&[Vec<i64>]>,
+    labels: Option<&[Vec<i64>]>,
+) -> (Batch, Vec<(usize, usize)>) {
     let mut batch = Batch::new();
     let mut places = Vec::new();
     for (row, ids) in ids.iter().enumerate() {
-        let real: Vec<usize> = (0..ids.len()).filter(|&column| mask.is_none_or(|m| m[row][column] == 1)).collect();
+        let real: Vec<usize> = (0..ids.len())
+            .filter(|&column| mask.is_none_or(|m| m[row][column] == 1))
+            .collect();
         let picked: Vec<u32> = real.iter().map(|&column| ids[column] as u32).collect();
         let picked_labels: Vec<i32> = real
             .iter()
@@ -86,6 +111,9 @@ pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32], absolute
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
     assert!(!found.is_empty(), "{what}: empty");
     for (index, (a, b)) in found.iter().zip(expected).enumerate() {
-        assert!((a - b).abs() <= absolute, "{what}[{index}]: found {a}, expected {b}");
+        assert!(
+            (a - b).abs() <= absolute,
+            "{what}[{index}]: found {a}, expected {b}"
+        );
     }
 }
