@@ -1,0 +1,75 @@
+# The menu. What is up to date and what must run, `iota` decides; make only calls it.
+#
+#   make                     build everything a run needs, run RECIPE, print its table
+#   make sft RECIPE=tiny     one stage and what it reads
+#   make plan ARGS=--json    ARGS go to iota as they are
+
+RECIPE ?= mini
+ARGS   ?=
+
+# One profile builds the product and the tests.
+TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+IOTA    := $(TARGET)/release/iota
+# A recipe is a name or the path of a file; its results lie under its name.
+REFS    := $(or $(IOTA_ARTIFACTS),artifacts)/refs/$(basename $(notdir $(RECIPE)))
+# cargo may have been installed a moment ago, by `make setup`.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+STAGES  := contest ingest dump verify decontaminate tokenizer mix triplets \
+           init adapt sft sample judge report
+LOOKS   := plan status graph
+# Looked up only when tests are run.
+TEST     = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --release --tests
+
+.DEFAULT_GOAL := all
+.PHONY: all setup build run inspect doctor test test-quick lint bench help $(STAGES) $(LOOKS)
+
+all: setup run ## Set up, build, run RECIPE and print its table (the default)
+
+setup: ## Install what the machine lacks, or say how
+	@scripts/setup
+
+build: setup ## Build iota (release, without the polars part)
+	@cargo build --release
+
+run: build ## Run RECIPE to its report and print the table
+	@$(IOTA) run --recipe $(RECIPE) $(ARGS)
+	@test ! -f $(REFS)/report/table.md || cat $(REFS)/report/table.md
+
+# One target a stage; each runs what it needs and nothing that is up to date.
+$(STAGES): build
+	@$(IOTA) run $@ --recipe $(RECIPE) $(ARGS)
+
+$(LOOKS): build
+	@$(IOTA) $@ --recipe $(RECIPE) $(ARGS)
+
+doctor: build ## Say what this machine offers and what is missing
+	@$(IOTA) doctor
+
+inspect: setup ## Build iota-inspect (polars; `iota sql` and statistics in `iota show`)
+	@cargo build --release -p iota-inspect
+
+# Two selections of packages, never --workspace: polars wants other features of serde and a
+# dozen small crates, and cargo would compile arrow, candle and tokenizers again for them.
+test: setup ## Build everything and run all tests
+	@cargo $(TEST)
+	@cargo $(TEST) -p iota-inspect
+	@cargo test --release --doc
+
+test-quick: setup ## All tests but those of iota-inspect, without building polars
+	@cargo $(TEST)
+
+lint: ## Format check, clippy and documentation, warnings being errors
+	@cargo fmt --all --check
+	@cargo clippy --release --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
+
+bench: build ## Run the benchmarks
+	@cargo bench --benches $(ARGS)
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nStages, each with what it needs: %s\n' "$(strip $(STAGES))"
+	@printf 'Looking at a recipe:             %s\n\n' "$(LOOKS)"
+	@printf '  RECIPE=%-6s a recipe of pipeline/cli/recipes, or the path of one\n' '$(RECIPE)'
+	@printf '  ARGS=         more arguments for iota\n'

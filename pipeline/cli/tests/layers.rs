@@ -1,0 +1,171 @@
+//! The house rules that a compiler does not check: which crate may use which, which crate
+//! may use the heavy libraries, and what every source file looks like.
+//!
+//! Reads `cargo metadata` and the tree itself. ARCHITECTURE.md draws the same picture; a
+//! change here is a change of architecture and belongs there too.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Our crates, each with those of ours it may use, lowest first. `iota-inspect` is started
+/// as a program, so nobody depends on it and it depends on nobody.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("store", &[]),
+    ("model", &[]),
+    ("sandbox", &[]),
+    ("iota-inspect", &[]),
+    ("engine", &["store"]),
+    ("corpus", &["engine"]),
+    ("contest", &["corpus", "engine"]),
+    ("train", &["corpus", "engine", "model"]),
+    ("judge", &["corpus", "engine", "model", "sandbox"]),
+    (
+        "iota",
+        &[
+            "contest", "corpus", "engine", "judge", "model", "sandbox", "store", "train",
+        ],
+    ),
+];
+
+/// Libraries that are slow to compile or carry a world view, and who may use them.
+const HEAVY: &[(&str, &[&str])] = &[
+    ("arrow", &["contest", "corpus", "judge", "train"]),
+    ("parquet", &["contest", "corpus", "judge", "train"]),
+    ("candle-core", &["model", "train"]),
+    ("candle-nn", &["model", "train"]),
+    ("tokenizers", &["corpus", "model"]),
+    ("polars", &["iota-inspect"]),
+];
+
+/// The longest a source file may be, in lines.
+const LONGEST: usize = 600;
+/// The longest the median file may be.
+const MEDIAN: usize = 200;
+/// Files that are tables of data rather than code, and may be longer.
+const DATA_TABLES: &[&str] = &[];
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap().to_path_buf()
+}
+
+/// Every crate of the workspace with the names of all it depends on: to build, to run and
+/// to be tested.
+fn crates() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo metadata failed: {text}");
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    packages
+        .iter()
+        .map(|package| {
+            let dependencies = package["dependencies"].as_array().unwrap();
+            (name(package), dependencies.iter().map(name).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_crate_has_its_layer() {
+    let known: Vec<&str> = LAYERS.iter().map(|(name, _)| *name).collect();
+    for name in crates().keys() {
+        assert!(
+            known.contains(&name.as_str()),
+            "crate `{name}` has no line in LAYERS: say what it may use, here and in ARCHITECTURE.md"
+        );
+    }
+}
+
+#[test]
+fn dependencies_point_down() {
+    let crates = crates();
+    for (name, allowed) in LAYERS {
+        let dependencies = crates.get(*name);
+        let dependencies = dependencies.unwrap_or_else(|| panic!("crate `{name}` is gone"));
+        for dependency in dependencies {
+            assert!(
+                !crates.contains_key(dependency) || allowed.contains(&dependency.as_str()),
+                "`{name}` depends on `{dependency}`, but may use only {allowed:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn heavy_libraries_stay_where_they_belong() {
+    for (name, dependencies) in crates() {
+        for (library, users) in HEAVY {
+            assert!(
+                !dependencies.iter().any(|dependency| dependency == library)
+                    || users.contains(&name.as_str()),
+                "`{name}` depends on `{library}`, which is for {users:?} only"
+            );
+        }
+    }
+}
+
+/// Every Rust file of ours: path below the root, and text.
+fn sources() -> Vec<(String, String)> {
+    let root = root();
+    let mut found = Vec::new();
+    let mut stack = vec![root.join("pipeline"), root.join("stages")];
+    while let Some(directory) = stack.pop() {
+        for entry in fs_err::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("target") {
+                    stack.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().display().to_string();
+                let text = fs_err::read_to_string(&path).unwrap();
+                found.push((name, text));
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 50, "only {} files found", found.len());
+    found
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "files that do not open with a `//!` header: {silent:?}"
+    );
+}
+
+#[test]
+fn files_are_short() {
+    let mut lengths = Vec::new();
+    let mut long = Vec::new();
+    for (name, text) in sources() {
+        let lines = text.lines().count();
+        lengths.push(lines);
+        if lines > LONGEST && !DATA_TABLES.contains(&name.as_str()) {
+            long.push(format!("{name}: {lines} lines"));
+        }
+    }
+    assert!(long.is_empty(), "longer than {LONGEST} lines: {long:?}");
+    lengths.sort_unstable();
+    let median = lengths[lengths.len() / 2];
+    assert!(median <= MEDIAN, "the median file has {median} lines");
+}
