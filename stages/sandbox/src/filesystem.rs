@@ -1,0 +1,192 @@
+//! The files of a container: a read-only view of the toolchain and one writable folder.
+//!
+//! Built once by init in its own mount namespace. Visible are the system's programs and
+//! libraries, the folders named in the setup, a few devices and a `/proc` of the
+//! container's own processes. No home, no `/etc` but what the loader needs. All that a
+//! program can write lies on one small tmpfs, replaced by a fresh one when touched.
+
+use std::{
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use fs_err as fs;
+use rustix::{
+    fs::{CWD, StatVfs, statvfs},
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
+        mount_change, move_mount, open_tree, unmount,
+    },
+    process::{chdir, pivot_root},
+};
+
+use crate::kernel::add_mount_attributes;
+
+/// Where a program starts; empty but for the files of the request.
+pub(crate) const WORK: &str = "/box/rw/work";
+/// The folder with all that is writable; Landlock's rule is on it, outlasting the tmpfs below.
+pub(crate) const WRITABLE: &str = "/box";
+/// Readable by mode but under no Landlock rule: what the self-test tries to open.
+pub(crate) const UNLISTED: &str = "/unlisted";
+
+const RW: &str = "/box/rw";
+const RW_FOLDERS: [&str; 3] = ["work", "tmp", "shm"];
+const RW_OPTIONS: &std::ffi::CStr = c"mode=755,size=512m,nr_inodes=16384";
+
+const SYSTEM: [&str; 10] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+];
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+const LINKS: [(&str, &str); 6] = [
+    ("/tmp", "/box/rw/tmp"),
+    ("/dev/shm", "/box/rw/shm"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
+/// The container's tree as init sees it after `build`.
+pub(crate) struct Filesystem {
+    /// Folders a program may read.
+    pub(crate) readable: Vec<String>,
+    /// Whether `/proc` could be mounted.
+    pub(crate) has_proc: bool,
+    fresh: State,
+}
+
+/// What shows that a program has touched the writable folders.
+#[derive(PartialEq)]
+struct State {
+    free_inodes: u64,
+    free_blocks: u64,
+    changed: Vec<(i64, i64)>,
+}
+
+impl State {
+    fn now() -> io::Result<State> {
+        let StatVfs { f_ffree, f_bfree, .. } = statvfs(RW)?;
+        let mut changed = Vec::new();
+        for folder in RW_FOLDERS {
+            let about = fs::metadata(format!("{RW}/{folder}"))?;
+            changed.push((about.ctime(), about.ctime_nsec()));
+        }
+        Ok(State { free_inodes: f_ffree, free_blocks: f_bfree, changed })
+    }
+}
+
+impl Filesystem {
+    /// Builds the tree and makes it the root; `shown` are pairs of source and target.
+    pub(crate) fn build(shown: &[(PathBuf, PathBuf)]) -> io::Result<Filesystem> {
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();
+        let mut trees: Vec<(OwnedFd, PathBuf, bool)> = Vec::new();
+        let mut readable = vec!["/proc".to_owned()];
+        let own = SYSTEM.iter().map(|path| (PathBuf::from(path), PathBuf::from(path)));
+        for (source, target) in own.chain(shown.iter().cloned()) {
+            let Ok(about) = fs::symlink_metadata(&source) else { continue };
+            if about.is_symlink() && source == target {
+                links.push((target, fs::read_link(&source)?));
+                continue;
+            }
+            let tree = clone_tree(&source)?;
+            let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+            add_mount_attributes(&tree, attributes, true)?;
+            readable.push(target.to_string_lossy().into_owned());
+            trees.push((tree, target, fs::metadata(&source)?.is_dir()));
+        }
+        for device in DEVICES {
+            let tree = clone_tree(Path::new(device))?;
+            add_mount_attributes(&tree, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, false)?;
+            trees.push((tree, PathBuf::from(device), false));
+        }
+        // Any folder does as the place of the new root: only this namespace sees it.
+        let place = std::env::temp_dir();
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount("tmpfs", &place, "tmpfs", flags, c"mode=755,size=1m")?;
+        let inside = |path: &Path| place.join(path.strip_prefix("/").unwrap_or(path));
+        for (tree, target, is_folder) in trees {
+            let at = inside(&target);
+            if is_folder {
+                make_folders(&at)?;
+            } else {
+                make_folders(at.parent().unwrap_or(&place))?;
+                fs::write(&at, "")?;
+            }
+            move_mount(&tree, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+        for (from, to) in LINKS.iter().map(|(from, to)| (PathBuf::from(from), PathBuf::from(to))).chain(links) {
+            let at = inside(&from);
+            make_folders(at.parent().unwrap_or(&place))?;
+            fs_err::os::unix::fs::symlink(to, at)?;
+        }
+        let proc = inside(Path::new("/proc"));
+        make_folders(&proc)?;
+        let proc_flags = flags | MountFlags::NOEXEC;
+        let has_proc = mount("proc", &proc, "proc", proc_flags, c"subset=pid").is_ok()
+            || mount("proc", &proc, "proc", proc_flags, None).is_ok();
+        let unlisted = inside(Path::new(UNLISTED));
+        fs::write(&unlisted, "not for programs\n")?;
+        fs::set_permissions(&unlisted, std::fs::Permissions::from_mode(0o644))?;
+        make_folders(&inside(Path::new(RW)))?;
+        chdir(&place)?;
+        pivot_root(".", ".")?;
+        unmount(".", UnmountFlags::DETACH)?;
+        chdir("/")?;
+        let root = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty())?;
+        add_mount_attributes(&root, libc::MOUNT_ATTR_RDONLY, false)?;
+        mount_writable()?;
+        Ok(Filesystem { readable, has_proc, fresh: State::now()? })
+    }
+
+    /// Replaces the writable tmpfs if a program or init changed anything on it.
+    pub(crate) fn reset(&mut self) -> io::Result<()> {
+        if State::now()? != self.fresh {
+            unmount(RW, UnmountFlags::DETACH)?;
+            mount_writable()?;
+            self.fresh = State::now()?;
+        }
+        Ok(())
+    }
+}
+
+fn clone_tree(source: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, source, flags)
+        .map_err(|errno| io::Error::new(errno.kind(), format!("show {}: {errno}", source.display())))
+}
+
+/// As `create_dir_all`, but every new folder can be entered by the program's user.
+fn make_folders(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    for folder in missing.into_iter().rev() {
+        fs::create_dir(folder)?;
+        fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+fn mount_writable() -> io::Result<()> {
+    mount("tmpfs", RW, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, RW_OPTIONS)?;
+    for folder in RW_FOLDERS {
+        let path = format!("{RW}/{folder}");
+        fs::create_dir(&path)?;
+        fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
+    }
+    Ok(())
+}

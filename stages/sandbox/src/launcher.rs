@@ -1,0 +1,111 @@
+//! The launcher: a small process per worker that makes the container and waits for it.
+//!
+//! It is the judge's own binary, started again with `__sandbox-launcher` before any data
+//! are loaded, since forking from a large process is slow and its size would show in the
+//! memory of every program. It stays outside the namespaces as the witness of the
+//! self-test. Its descriptor 0 is the channel.
+
+use std::{
+    io::{self, Read, Write},
+    os::fd::AsFd,
+};
+
+use fs_err as fs;
+use rustix::{
+    io::fcntl_dupfd_cloexec,
+    process::{getegid, geteuid},
+};
+
+use crate::{
+    channel::Channel,
+    container::{self, Outside},
+    kernel,
+    message::{Reply, Setup},
+    probe::Witness,
+};
+
+/// First argument of a process that is to be a launcher.
+pub(crate) const ARGUMENT: &str = "__sandbox-launcher";
+
+const NAMESPACES: i32 =
+    libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// Users that exist nowhere; the launcher's pid is added so that no two workers share one,
+/// which would add up their process counts.
+const FIRST_UID: u32 = 0x4000_0000;
+
+/// The user inside a user namespace: not 0, so that exec grants nothing.
+const INNER_ID: u32 = 1000;
+
+/// Becomes a launcher, and never returns, if the process was started as one.
+///
+/// To be called first thing in `main` by every binary that uses [`crate::Sandbox`].
+#[allow(clippy::exit, reason = "the process is a launcher and nothing else")]
+pub fn launcher_main_if_requested() {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) {
+        std::process::exit(i32::from(run().is_err()));
+    }
+}
+
+fn run() -> io::Result<()> {
+    // 0, 1 and 2 must be taken, so that the descriptors of a program never land there.
+    let channel = Channel::from_fd(fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?);
+    kernel::close_other_descriptors(channel.as_fd());
+    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(null.file())?;
+    rustix::stdio::dup2_stdout(null.file())?;
+    let Some((message, _)) = channel.receive()? else { return Ok(()) };
+    let setup = Setup::decode(&message).ok_or_else(|| io::Error::other("malformed setup"))?;
+    let witness = Witness::new()?;
+    let host_name = rustix::system::uname().nodename().to_owned();
+
+    let (mut go_reader, mut go_writer) = io::pipe()?;
+    let (mut ask_reader, ask) = io::pipe()?;
+    let (answer, mut answer_writer) = io::pipe()?;
+
+    let is_root = geteuid().is_root();
+    let (init, has_user_namespace) = if setup.is_bare {
+        (kernel::fork_into(0), false)
+    } else {
+        match if is_root { kernel::fork_into(NAMESPACES) } else { Err(io::ErrorKind::PermissionDenied.into()) } {
+            Ok(pid) => (Ok(pid), false),
+            Err(_) => (kernel::fork_into(NAMESPACES | libc::CLONE_NEWUSER), true),
+        }
+    };
+    let pid = match init {
+        Ok(pid) => pid,
+        Err(error) => {
+            let reason = format!("new namespaces: {error}");
+            return channel.send(&Reply::Failed(reason).encode(), &[]);
+        }
+    };
+    if pid == 0 {
+        drop(go_writer);
+        go_reader.read_exact(&mut [0])?;
+        let uid = (is_root && !has_user_namespace && !setup.is_bare)
+            .then(|| FIRST_UID + witness.pid.unsigned_abs());
+        let outside = Outside { witness, ask, answer };
+        return container::serve(&channel, &setup, has_user_namespace, uid, outside);
+    }
+    if has_user_namespace {
+        let map = |outer: u32| format!("{INNER_ID} {outer} 1");
+        let written = fs::write(format!("/proc/{pid}/setgroups"), "deny")
+            .and_then(|()| fs::write(format!("/proc/{pid}/uid_map"), map(geteuid().as_raw())))
+            .and_then(|()| fs::write(format!("/proc/{pid}/gid_map"), map(getegid().as_raw())));
+        if let Err(error) = written {
+            kernel::kill(pid, libc::SIGKILL)?;
+            return channel.send(&Reply::Failed(error.to_string()).encode(), &[]);
+        }
+    }
+    go_writer.write_all(&[1])?;
+    drop((channel, ask, answer));
+    if ask_reader.read_exact(&mut [0]).is_ok() {
+        let is_kept = rustix::system::uname().nodename() == host_name.as_c_str();
+        answer_writer.write_all(&[u8::from(is_kept)])?;
+    }
+    // Init closes its end when the self-test is over.
+    let _ = ask_reader.read(&mut [0]);
+    witness.remove();
+    kernel::reap(true);
+    Ok(())
+}

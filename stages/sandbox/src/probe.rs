@@ -1,0 +1,173 @@
+//! The self-test of a container: children that try what must fail.
+//!
+//! Run by init before it says that it is ready. Each layer is tested with the others
+//! out of the way, by trying the forbidden thing, since a version number or a return
+//! code of the set-up proves nothing.
+#![allow(unsafe_code, reason = "raw attempts at what safe code cannot express")]
+
+use std::{
+    io,
+    os::{
+        fd::AsFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener, UnixStream},
+    },
+};
+
+use fs_err as fs;
+
+use crate::{
+    Limits,
+    child::{Launch, Layers, Prepared},
+    filesystem::UNLISTED,
+    kernel::{self, Reaped},
+};
+
+/// Things of the outside that a program in the container must not reach.
+pub(crate) struct Witness {
+    /// The launcher, outside the pid namespace.
+    pub(crate) pid: i32,
+    /// A file outside, readable by its owner.
+    pub(crate) file: tempfile::NamedTempFile,
+    /// Name of an abstract socket on which the launcher listens.
+    pub(crate) socket: Vec<u8>,
+    /// A System V memory segment outside.
+    pub(crate) shared_memory: Option<i32>,
+    _listener: UnixListener,
+}
+
+impl Witness {
+    /// Sets everything up in the calling process, the launcher.
+    pub(crate) fn new() -> io::Result<Witness> {
+        let pid = std::process::id() as i32;
+        let socket = format!("sandbox-witness-{pid}").into_bytes();
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&socket)?)?;
+        let file = tempfile::NamedTempFile::new()?;
+        let shared_memory = kernel::make_shared_memory().ok();
+        Ok(Witness { pid, file, socket, shared_memory, _listener: listener })
+    }
+
+    /// Removes what the launcher's end would leave behind.
+    pub(crate) fn remove(self) {
+        if let Some(id) = self.shared_memory {
+            kernel::remove_shared_memory(id);
+        }
+    }
+}
+
+/// Whether a forked child, confined by `layers` if given, finds that `attempts_fail`.
+fn holds(layers: Option<&Layers>, attempts_fail: impl FnOnce() -> bool) -> bool {
+    let Ok(null) = fs::File::options().read(true).write(true).open("/dev/null") else { return false };
+    let limits = Limits { open_files: 8, ..Limits::default() };
+    match kernel::fork_into(0) {
+        Err(_) => false,
+        Ok(0) => {
+            let confined = layers.is_none_or(|layers| {
+                let launch = Launch {
+                    arguments: &[],
+                    environment: &[],
+                    executable: None,
+                    stdio: [null.as_fd(); 3],
+                    folder: c"/",
+                    limits: &limits,
+                    address_bytes: 1 << 30,
+                    layers,
+                };
+                Prepared::new(&launch).confine_self().is_ok()
+            });
+            let code = if confined && attempts_fail() { 0 } else { 1 };
+            // SAFETY: ends the child at once; nothing of the parent's is run down.
+            unsafe { libc::_exit(code) }
+        }
+        Ok(_) => matches!(kernel::reap(true), Reaped::Child(ended) if ended.status == 0),
+    }
+}
+
+fn no_layer() -> Layers {
+    Layers { uid: None, landlock: None, filters: Vec::new() }
+}
+
+/// The launcher can neither be signalled nor is the child's parent anything but pid 1.
+pub(crate) fn pid_namespace(witness: &Witness) -> bool {
+    holds(None, || {
+        let signalled = kernel::kill(witness.pid, 0);
+        signalled.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+            && std::os::unix::process::parent_id() == 1
+    })
+}
+
+/// The launcher's abstract socket does not answer.
+pub(crate) fn network_namespace(witness: &Witness) -> bool {
+    holds(None, || {
+        SocketAddr::from_abstract_name(&witness.socket)
+            .and_then(|address| UnixStream::connect_addr(&address))
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    })
+}
+
+/// The outside file does not exist here, and what is shown cannot be written.
+pub(crate) fn mount_namespace(witness: &Witness) -> bool {
+    holds(None, || {
+        !witness.file.path().exists()
+            && !std::path::Path::new("/etc/passwd").exists()
+            && fs::write("/usr/sandbox-probe", "x").is_err()
+            && fs::write("/sandbox-probe", "x").is_err()
+    })
+}
+
+/// The launcher's System V segment is unknown here.
+pub(crate) fn ipc_namespace(witness: &Witness) -> bool {
+    witness.shared_memory.is_some_and(|id| holds(None, || !kernel::sees_shared_memory(id)))
+}
+
+/// A program can neither become root nor use a capability.
+pub(crate) fn unprivileged(uid: Option<u32>) -> bool {
+    let layers = Layers { uid, ..no_layer() };
+    holds(Some(&layers), || {
+        // SAFETY: the calls pass no memory but a constant string.
+        unsafe {
+            libc::setresuid(0, 0, 0) != 0
+                && libc::sethostname(c"probe".as_ptr(), 5) != 0
+                && libc::chroot(c"/box".as_ptr()) != 0
+                && libc::unshare(libc::CLONE_NEWNS) != 0
+        }
+    })
+}
+
+/// Forbidden system calls answer as the filter says.
+pub(crate) fn seccomp(layers: &Layers) -> bool {
+    let layers = Layers { filters: layers.filters.clone(), ..no_layer() };
+    holds(Some(&layers), || {
+        let denied = |result: i64, errno| {
+            result == -1 && io::Error::last_os_error().raw_os_error() == Some(errno)
+        };
+        // SAFETY: the calls pass no memory; clone3 with a null pointer of size 0 cannot succeed.
+        unsafe {
+            denied(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into(), libc::EPERM)
+                && denied(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into(), libc::EPERM)
+                && denied(libc::unshare(libc::CLONE_NEWUSER).into(), libc::EPERM)
+                && denied(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0), libc::EPERM)
+                && denied(libc::syscall(libc::SYS_clone3, 0, 0), libc::ENOSYS)
+        }
+    })
+}
+
+/// A file that the modes allow to be read is out of reach.
+pub(crate) fn landlock(layers: &Layers) -> bool {
+    let Some(Ok(ruleset)) = layers.landlock.as_ref().map(|fd| fd.try_clone()) else { return false };
+    let layers = Layers { landlock: Some(ruleset), ..no_layer() };
+    let is_readable_without = holds(Some(&no_layer()), || fs::read(UNLISTED).is_ok());
+    is_readable_without
+        && holds(Some(&layers), || {
+            fs::read(UNLISTED).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        })
+}
+
+/// Memory and descriptors end where the limits say.
+pub(crate) fn rlimits() -> bool {
+    holds(Some(&no_layer()), || {
+        let too_much = Vec::<u8>::new().try_reserve_exact(2 << 30).is_err();
+        let opened: Vec<_> = (0..8).map_while(|_| fs::File::open("/dev/null").ok()).collect();
+        too_much && opened.len() < 8
+    })
+}

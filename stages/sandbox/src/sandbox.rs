@@ -1,0 +1,300 @@
+//! The pool of workers and the two things it does: run a program, run a tool.
+//!
+//! Public door of the crate, with `compile`. Calls may come from any number of threads;
+//! each takes a free worker or waits for one. A worker that was lost is replaced.
+
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, PoisonError},
+    time::Duration,
+};
+
+use fs_err as fs;
+
+use crate::{
+    Compiled, Error, Isolation, Language, Limits, Options, Outcome,
+    compile::Cache,
+    memory_file,
+    message::{Request, Setup},
+    toolchain::{self, Gnu, HEADERS, Python},
+    worker::Worker,
+};
+
+const STDERR_HEAD_BYTES: u64 = 64 << 10;
+
+/// Runs untrusted programs, several at a time.
+pub struct Sandbox {
+    binary: PathBuf,
+    setup: Setup,
+    start_timeout: Duration,
+    isolation: Isolation,
+    /// Free workers; `None` stands for one to be started anew.
+    free: Mutex<Vec<Option<Worker>>>,
+    freed: Condvar,
+    pub(crate) cache: Mutex<Cache>,
+    pub(crate) program_cache_bytes: u64,
+    pub(crate) tools: Tools,
+}
+
+/// The toolchains found on this machine.
+#[derive(Default)]
+pub(crate) struct Tools {
+    pub(crate) cpp: Option<Gnu>,
+    pub(crate) c: Option<Gnu>,
+    pub(crate) python: Option<Python>,
+}
+
+/// A program that can be run any number of times.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) language: Language,
+    pub(crate) digest: [u8; 32],
+    pub(crate) bytes: u64,
+    /// The executable, or the script.
+    content: OwnedFd,
+    /// For a script the command that runs it.
+    arguments: Option<Vec<Vec<u8>>>,
+}
+
+impl Program {
+    pub(crate) fn executable(language: Language, file: OwnedFd) -> Result<Program, Error> {
+        let keep = Error::io("keeping a compiled program");
+        let (content, bytes) = memory_file::sealed_copy(File::from(file)).map_err(keep)?;
+        let mut hasher = blake3::Hasher::new();
+        let reread = memory_file::reopen(&content).map_err(Error::io("reading a compiled program"))?;
+        hasher.update_reader(File::from(reread)).map_err(Error::io("reading a compiled program"))?;
+        Ok(Program { language, digest: *hasher.finalize().as_bytes(), bytes, content, arguments: None })
+    }
+
+    pub(crate) fn script(
+        language: Language,
+        source: &[u8],
+        arguments: Vec<Vec<u8>>,
+    ) -> Result<Program, Error> {
+        Ok(Program {
+            language,
+            digest: *blake3::hash(source).as_bytes(),
+            bytes: source.len() as u64,
+            content: memory_file::sealed(source).map_err(Error::io("keeping a script"))?,
+            arguments: Some(arguments),
+        })
+    }
+}
+
+/// A tool to run with files of its own.
+pub(crate) struct Raw<'a> {
+    pub(crate) arguments: Vec<Vec<u8>>,
+    pub(crate) files: &'a [(&'a str, &'a [u8])],
+    pub(crate) collect: &'a str,
+    pub(crate) limits: &'a Limits,
+}
+
+/// A tool's run and the file it was asked for.
+pub(crate) struct RawDone {
+    pub(crate) outcome: Outcome,
+    pub(crate) collected: Option<OwnedFd>,
+}
+
+impl Sandbox {
+    /// Starts the workers, proves their isolation and looks for toolchains.
+    ///
+    /// # Errors
+    /// If no container can be built, or one is weaker than the minimum, unless
+    /// `Options::unsafe_mode` accepts that.
+    pub fn new(options: &Options) -> Result<Sandbox, Error> {
+        let binary = options.launcher.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let python = toolchain::find_python(options);
+        let headers = match &options.cache_dir {
+            Some(folder) => Some(headers_folder(folder)?),
+            None => None,
+        };
+        let mut shown: Vec<(PathBuf, PathBuf)> = Vec::new();
+        if let Some(python) = &python {
+            shown.extend(python.folders.iter().map(|folder| (folder.clone(), folder.clone())));
+        }
+        shown.extend(headers.iter().map(|folder| (folder.clone(), PathBuf::from(HEADERS))));
+        let flat = shown.iter().flat_map(|(source, target)| [source, target]);
+        let mut setup = Setup {
+            is_bare: false,
+            shown: flat.map(|path| path.as_os_str().as_bytes().to_vec()).collect(),
+        };
+        let start = |setup: &Setup| Worker::start(&binary, setup, options.start_timeout);
+        let (first, isolation) = match start(&setup) {
+            Err(Error::Container { .. }) if options.unsafe_mode => {
+                setup.is_bare = true;
+                start(&setup)?
+            }
+            other => other?,
+        };
+        let missing = isolation.missing();
+        if !missing.is_empty() && !options.unsafe_mode {
+            return Err(Error::TooWeak { missing: missing.join(", "), have: isolation.to_string() });
+        }
+        let mut workers = vec![Some(first)];
+        for _ in 1..options.workers.max(1) {
+            workers.push(Some(start(&setup)?.0));
+        }
+        let mut sandbox = Sandbox {
+            binary,
+            setup,
+            start_timeout: options.start_timeout,
+            isolation,
+            free: Mutex::new(workers),
+            freed: Condvar::new(),
+            cache: Mutex::default(),
+            program_cache_bytes: options.program_cache_bytes,
+            tools: Tools { python, ..Tools::default() },
+        };
+        let cpp = Gnu::find(&sandbox, Language::Cpp)?;
+        let cpp = match (cpp, &headers) {
+            (Some(gnu), Some(folder)) => Some(gnu.with_header(&sandbox, folder)?),
+            (found, _) => found,
+        };
+        let c = Gnu::find(&sandbox, Language::C)?;
+        sandbox.tools = Tools { cpp, c, ..sandbox.tools };
+        Ok(sandbox)
+    }
+
+    /// The layers proved in the first container; the others are built alike.
+    pub fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
+    /// Whether C++ sources are compiled with a precompiled header.
+    pub fn has_precompiled_header(&self) -> bool {
+        self.tools.cpp.as_ref().is_some_and(Gnu::has_header)
+    }
+
+    /// Runs a program once with `stdin` as its input.
+    ///
+    /// # Errors
+    /// If the sandbox failed; nothing is known about the program then.
+    pub fn run(&self, program: &Compiled, stdin: &[u8], limits: &Limits) -> Result<Outcome, Error> {
+        self.run_program(&program.0, stdin, limits)
+    }
+
+    pub(crate) fn run_program(
+        &self,
+        program: &Program,
+        stdin: &[u8],
+        limits: &Limits,
+    ) -> Result<Outcome, Error> {
+        let content =
+            memory_file::reopen(&program.content).map_err(Error::io("opening the program"))?;
+        let row = program.language.row();
+        let mut request = Request {
+            arguments: vec![b"main".to_vec()],
+            is_executable_sent: true,
+            files: Vec::new(),
+            collect: Vec::new(),
+            address_slack_bytes: row.address_slack_bytes,
+            limits: limits.clone(),
+        };
+        if let Some(arguments) = &program.arguments {
+            request.arguments.clone_from(arguments);
+            request.is_executable_sent = false;
+            request.files = vec![row.source_name.as_bytes().to_vec()];
+        }
+        Ok(self.execute(&request, stdin, &[content])?.outcome)
+    }
+
+    pub(crate) fn run_raw(&self, raw: Raw<'_>) -> Result<RawDone, Error> {
+        let mut contents = Vec::new();
+        for (_, content) in raw.files {
+            contents.push(memory_file::sealed(content).map_err(Error::io("keeping a source"))?);
+        }
+        let request = Request {
+            arguments: raw.arguments,
+            is_executable_sent: false,
+            files: raw.files.iter().map(|(name, _)| name.as_bytes().to_vec()).collect(),
+            collect: raw.collect.as_bytes().to_vec(),
+            address_slack_bytes: 512 << 20,
+            limits: raw.limits.clone(),
+        };
+        self.execute(&request, b"", &contents)
+    }
+
+    fn execute(&self, request: &Request, stdin: &[u8], contents: &[OwnedFd]) -> Result<RawDone, Error> {
+        let stdin = memory_file::sealed(stdin).map_err(Error::io("preparing the input"))?;
+        let stdout = memory_file::output().map_err(Error::io("preparing the output"))?;
+        let stderr = memory_file::output().map_err(Error::io("preparing the output"))?;
+        let mut descriptors: Vec<BorrowedFd<'_>> = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        descriptors.extend(contents.iter().map(AsFd::as_fd));
+        let (measured, collected) = self.with_worker(|worker| worker.run(request, &descriptors))?;
+        let limits = &request.limits;
+        let reading = "reading what the program wrote";
+        let (stdout, stdout_bytes) =
+            memory_file::read_head(&stdout, limits.output_bytes).map_err(Error::io(reading))?;
+        let (stderr_head, stderr_bytes) =
+            memory_file::read_head(&stderr, STDERR_HEAD_BYTES).map_err(Error::io(reading))?;
+        let outcome = Outcome {
+            exit: measured.exit,
+            stopped: measured.stopped,
+            cpu_s: measured.cpu_ns as f64 / 1e9,
+            wall_s: measured.wall_ns as f64 / 1e9,
+            memory_bytes: measured.memory_bytes,
+            memory_measure: self.isolation.memory_measure(),
+            stdout,
+            stderr_head,
+            is_over_time: false,
+            is_idle: false,
+            is_over_memory: false,
+            is_over_output: false,
+        };
+        let outcome = outcome.flagged(limits, stdout_bytes.max(stderr_bytes));
+        Ok(RawDone { outcome, collected })
+    }
+
+    fn with_worker<T>(&self, work: impl FnOnce(&mut Worker) -> Result<T, Error>) -> Result<T, Error> {
+        let place = {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                match free.pop() {
+                    Some(place) => break place,
+                    None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+                }
+            }
+        };
+        let started = match place {
+            Some(worker) => Ok(worker),
+            None => self.start_again(),
+        };
+        let (worker, result) = match started {
+            Ok(mut worker) => {
+                let result = work(&mut worker);
+                let is_lost = matches!(result, Err(Error::WorkerLost { .. }));
+                ((!is_lost).then_some(worker), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        self.freed.notify_one();
+        result
+    }
+
+    fn start_again(&self) -> Result<Worker, Error> {
+        let (worker, isolation) = Worker::start(&self.binary, &self.setup, self.start_timeout)?;
+        if isolation == self.isolation {
+            Ok(worker)
+        } else {
+            Err(Error::TooWeak {
+                missing: format!("{} as at the start", self.isolation),
+                have: isolation.to_string(),
+            })
+        }
+    }
+}
+
+fn headers_folder(cache: &Path) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = cache.join("headers");
+    let making = || Error::io(format!("making {}", folder.display()));
+    fs::create_dir_all(&folder).map_err(making())?;
+    fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).map_err(making())?;
+    fs::canonicalize(&folder).map_err(making())
+}

@@ -1,0 +1,229 @@
+//! Waiting for a run to end, and ending it when a limit is reached.
+//!
+//! Called by init with the pid of the first process. Everything else that runs in the
+//! container belongs to the same run: its CPU time counts, and it is killed when the
+//! first process ends. A run ends early by CPU time used, by time spent neither running
+//! nor waiting for a processor (asleep is not the same as starved: a busy machine must
+//! not change a verdict), by memory seen when sampling, and at last by wall time.
+
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+
+use crate::{
+    Exit, Limits, Stopped,
+    kernel::{self, Reaped},
+    message::Measured,
+};
+
+/// How processes of the run are found and ended.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Scope {
+    /// All processes of the pid namespace but init.
+    Namespace,
+    /// All descendants of the calling process (no pid namespace).
+    Descendants,
+}
+
+const SHORTEST_TICK: Duration = Duration::from_millis(5);
+const LONGEST_TICK: Duration = Duration::from_millis(100);
+
+/// Waits for `leader`, kills what is left and reaps it; `is_abandoned` tells that nobody waits
+/// for the answer any more.
+pub(crate) fn watch(
+    leader: i32,
+    started: Instant,
+    limits: &Limits,
+    scope: Scope,
+    is_abandoned: impl Fn() -> bool,
+) -> Measured {
+    let mut run = Run { leader, status: None, cpu_ns: 0, memory_bytes: 0 };
+    let limit_ns = (limits.cpu_s * 1e9) as u64;
+    let mut stopped = None;
+    let mut wall_ns = 0;
+    let mut is_first = true;
+    loop {
+        while run.status.is_none() {
+            match kernel::reap(false) {
+                Reaped::Child(ended) => run.note(&ended),
+                Reaped::NoneYet | Reaped::NoChildren => break,
+            }
+        }
+        if run.status.is_some() {
+            wall_ns = started.elapsed().as_nanos() as u64;
+            break;
+        }
+        let mut tick = SHORTEST_TICK;
+        if !is_first {
+            let used_ns = run.cpu_ns + live_cpu_ns(leader, scope);
+            stopped = reason_to_stop(&mut run, started.elapsed(), used_ns, limits, scope);
+            if stopped.is_some() || is_abandoned() {
+                break;
+            }
+            let left = Duration::from_nanos(limit_ns.saturating_sub(used_ns));
+            tick = left.clamp(SHORTEST_TICK, LONGEST_TICK);
+        }
+        is_first = false;
+        kernel::await_child_signal(tick);
+    }
+    kill_all(leader, scope);
+    loop {
+        match kernel::reap(scope == Scope::Namespace) {
+            Reaped::Child(ended) => run.note(&ended),
+            Reaped::NoChildren => break,
+            Reaped::NoneYet => {
+                kernel::await_child_signal(SHORTEST_TICK);
+                kill_all(leader, scope);
+            }
+        }
+    }
+    if wall_ns == 0 {
+        wall_ns = started.elapsed().as_nanos() as u64;
+    }
+    let status = run.status.unwrap_or(libc::SIGKILL);
+    let exit = if libc::WIFSIGNALED(status) {
+        Exit::Signal(libc::WTERMSIG(status))
+    } else {
+        Exit::Status(libc::WEXITSTATUS(status))
+    };
+    Measured { exit, stopped, cpu_ns: run.cpu_ns, wall_ns, memory_bytes: run.memory_bytes }
+}
+
+struct Run {
+    leader: i32,
+    status: Option<i32>,
+    cpu_ns: u64,
+    memory_bytes: u64,
+}
+
+impl Run {
+    fn note(&mut self, ended: &kernel::Ended) {
+        self.cpu_ns += ended.cpu_ns;
+        self.memory_bytes = self.memory_bytes.max(ended.memory_bytes);
+        if ended.pid == self.leader {
+            self.status = Some(ended.status);
+        }
+    }
+}
+
+fn reason_to_stop(
+    run: &mut Run,
+    wall: Duration,
+    used_ns: u64,
+    limits: &Limits,
+    scope: Scope,
+) -> Option<Stopped> {
+    if used_ns as f64 > limits.cpu_s * 1e9 {
+        return Some(Stopped::Cpu);
+    }
+    if wall.as_secs_f64() > limits.wall_s() {
+        return Some(Stopped::Wall);
+    }
+    let away_s = wall.as_secs_f64() - used_ns as f64 / 1e9;
+    if away_s > limits.idle_s()
+        && starved_ns(run.leader, scope)
+            .is_some_and(|starved| away_s - starved as f64 / 1e9 > limits.idle_s())
+    {
+        return Some(Stopped::Idle);
+    }
+    let resident = memory_together(run.leader, scope, limits.memory_bytes);
+    run.memory_bytes = run.memory_bytes.max(resident);
+    (resident > limits.memory_bytes).then_some(Stopped::Memory)
+}
+
+fn processes(leader: i32, scope: Scope) -> Vec<i32> {
+    let numbers = |text: String| text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match scope {
+        Scope::Namespace => {
+            let Ok(entries) = fs::read_dir("/proc") else { return vec![leader] };
+            entries
+                .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+                .filter(|&pid| pid != 1)
+                .collect()
+        }
+        Scope::Descendants => {
+            let mut found: Vec<i32> = Vec::new();
+            let mut next = vec![std::process::id() as i32];
+            while let Some(pid) = next.pop() {
+                let list = format!("/proc/{pid}/task/{pid}/children");
+                let children: Vec<i32> = fs::read_to_string(list).map_or(Vec::new(), numbers);
+                found.extend(&children);
+                next.extend(children);
+            }
+            found
+        }
+    }
+}
+
+fn live_cpu_ns(leader: i32, scope: Scope) -> u64 {
+    processes(leader, scope)
+        .into_iter()
+        .map(|pid| kernel::process_cpu_ns(pid).unwrap_or(0) + waited_cpu_ns(pid))
+        .sum()
+}
+
+/// CPU time of the children that a live process has waited for, to the kernel's 10 ms.
+fn waited_cpu_ns(pid: i32) -> u64 {
+    const TICK_NS: u64 = 10_000_000;
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0 };
+    // The name may hold blanks and brackets: fields count from its last bracket.
+    let Some((_, fields)) = stat.rsplit_once(')') else { return 0 };
+    fields
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum::<u64>()
+        * TICK_NS
+}
+
+/// Time that live threads were ready and waited for a processor; `None` where it is not known.
+fn starved_ns(leader: i32, scope: Scope) -> Option<u64> {
+    let mut total = None;
+    for pid in processes(leader, scope) {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for thread in threads.flatten() {
+            let path = thread.path().join("schedstat");
+            if let Ok(numbers) = fs::read_to_string(path)
+                && let Some(Ok(delay)) = numbers.split_whitespace().nth(1).map(str::parse::<u64>)
+            {
+                *total.get_or_insert(0) += delay;
+            }
+        }
+    }
+    total
+}
+
+/// Resident memory of all processes together; shared pages count once where that decides.
+fn memory_together(leader: i32, scope: Scope, limit_bytes: u64) -> u64 {
+    let pids = processes(leader, scope);
+    let page = rustix::param::page_size() as u64;
+    let resident = |pid: &i32| -> Option<u64> {
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        Some(statm.split_whitespace().nth(1)?.parse::<u64>().ok()? * page)
+    };
+    let sum: u64 = pids.iter().filter_map(resident).sum();
+    if sum <= limit_bytes || pids.len() < 2 {
+        return sum;
+    }
+    let proportional = |pid: &i32| -> Option<u64> {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = rollup.lines().find(|line| line.starts_with("Pss:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    };
+    pids.iter().filter_map(proportional).sum()
+}
+
+fn kill_all(leader: i32, scope: Scope) {
+    // Errors mean that nothing is left to kill.
+    match scope {
+        Scope::Namespace => {
+            let _ = kernel::kill(-1, libc::SIGKILL);
+        }
+        Scope::Descendants => {
+            for pid in processes(leader, scope) {
+                let _ = kernel::kill(pid, libc::SIGKILL);
+            }
+        }
+    }
+}
