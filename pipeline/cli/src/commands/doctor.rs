@@ -1,0 +1,95 @@
+//! `iota doctor`: what this machine offers to the program, and what is missing.
+
+use super::{open, say};
+use crate::{
+    args::{Args, DoctorArgs},
+    exit::Exit,
+    render::human,
+};
+use std::process::Command;
+
+struct Check {
+    name: &'static str,
+    good: bool,
+    detail: String,
+}
+
+pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<Exit> {
+    let store = open(args)?;
+    let mut checks = Vec::new();
+    for (name, program, flag) in [
+        ("C++ compiler", "g++", "--version"),
+        ("Python 3", "python3", "--version"),
+    ] {
+        let output = Command::new(program).arg(flag).output();
+        let (good, detail) = match output {
+            Ok(output) if output.status.success() => {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                (true, text.lines().next().unwrap_or_default().to_owned())
+            }
+            _ => (
+                false,
+                format!("`{program}` is not there; on Debian: apt-get install {program}"),
+            ),
+        };
+        checks.push(Check { name, good, detail });
+    }
+    let isolation = sandbox_check();
+    checks.push(isolation);
+    let stat = rustix_free(store.root());
+    checks.push(Check {
+        name: "disk",
+        good: stat.is_none_or(|free| free > 1 << 30),
+        detail: stat.map_or("unknown".into(), |free| {
+            format!("{} free in {}", human::bytes(free), store.root().display())
+        }),
+    });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    checks.push(Check {
+        name: "processors",
+        good: true,
+        detail: cores.to_string(),
+    });
+    let good = checks.iter().all(|check| check.good);
+    if doctor.json {
+        let list: Vec<_> = checks
+            .iter()
+            .map(|check| serde_json::json!({"name": check.name, "good": check.good, "detail": check.detail}))
+            .collect();
+        say!(
+            "{}",
+            serde_json::json!({"v": 1, "good": good, "checks": list})
+        );
+    } else {
+        for check in &checks {
+            let mark = if check.good { "✓" } else { "✗" };
+            say!("{mark} {:<14} {}", check.name, check.detail);
+        }
+    }
+    Ok(if good { Exit::Success } else { Exit::Failure })
+}
+
+/// Starts one sandbox worker and says which of its layers proved themselves.
+fn sandbox_check() -> Check {
+    let options = sandbox::Options {
+        workers: 1,
+        ..sandbox::Options::default()
+    };
+    match sandbox::Sandbox::new(&options) {
+        Ok(sandbox) => Check {
+            name: "isolation",
+            good: true,
+            detail: sandbox.isolation().to_string(),
+        },
+        Err(error) => Check {
+            name: "isolation",
+            good: false,
+            detail: error.to_string(),
+        },
+    }
+}
+
+fn rustix_free(path: &std::path::Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
+}

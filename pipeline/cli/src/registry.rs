@@ -1,0 +1,31 @@
+//! The stages, in pipeline order: the table of contents of the program. Start here.
+//!
+//! A stage is added by one line here and named in a recipe by its `NAME`. What each reads
+//! and writes stands at the top of its file.
+
+use engine::{Registry, define, recipe::Library};
+
+/// The recipes that come with the program.
+pub(crate) const RECIPES: Library = &[
+    ("tiny", include_str!("../recipes/tiny.toml")),
+    ("mini", include_str!("../recipes/mini.toml")),
+    (
+        "iotacode-1.3b",
+        include_str!("../recipes/iotacode-1.3b.toml"),
+    ),
+];
+
+const CODE: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/code.rs"));
+
+/// All stages.
+pub(crate) fn registry() -> Registry {
+    Registry::new(
+        vec![
+            // Data: problems and solutions.
+            // Text: what models are trained on.
+            // Models.
+            // Evaluation.
+        ],
+        CODE,
+    )
+}
