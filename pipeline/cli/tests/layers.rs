@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -116,6 +116,37 @@ fn heavy_libraries_stay_where_they_belong() {
     }
 }
 
+/// What `cargo` would compile, each crate with its version and features.
+fn compiled(edges: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--offline",
+            "--prefix=none",
+            "--format={p} {f}",
+            "--no-dedupe",
+        ])
+        .args(["--edges", edges])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree failed: {text}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn tests_compile_no_dependency_a_second_time() {
+    let program = compiled("normal,build");
+    let tests = compiled("normal,build,dev");
+    let again: Vec<&String> = program.difference(&tests).collect();
+    assert!(
+        again.is_empty(),
+        "a test's dependency switches on features of {again:?}: switch them on for the program too"
+    );
+}
+
 /// Every Rust file of ours: path below the root, and text.
 fn sources() -> Vec<(String, String)> {
     let root = root();
@@ -168,4 +199,61 @@ fn files_are_short() {
     lengths.sort_unstable();
     let median = lengths[lengths.len() / 2];
     assert!(median <= MEDIAN, "the median file has {median} lines");
+}
+
+/// The names of all stages, as their files declare them.
+fn stages() -> Vec<String> {
+    let mut names: Vec<String> = sources()
+        .into_iter()
+        .filter(|(path, text)| path.starts_with("stages/") && text.contains("impl Stage for "))
+        .map(|(path, text)| {
+            let line = text
+                .lines()
+                .find(|line| line.trim_start().starts_with("const NAME: "));
+            let name = line.and_then(|line| line.split('"').nth(1));
+            name.unwrap_or_else(|| panic!("{path} gives its stage no NAME"))
+                .to_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_stage_has_a_make_target_and_a_line_in_the_readme() {
+    let makefile = fs_err::read_to_string(root().join("Makefile")).unwrap();
+    let joined = makefile.replace("\\\n", " ");
+    let line = joined.lines().find(|line| line.starts_with("STAGES "));
+    let mut targets: Vec<&str> = line
+        .and_then(|line| line.split_once(":="))
+        .map(|(_, names)| names.split_whitespace().collect())
+        .unwrap();
+    targets.sort_unstable();
+    assert_eq!(
+        targets,
+        stages(),
+        "STAGES in the Makefile; the stages there are"
+    );
+    let readme = fs_err::read_to_string(root().join("README.md")).unwrap();
+    for stage in stages() {
+        assert!(
+            readme.contains(&format!("\n| `{stage}` |")),
+            "the README's table has no line for `{stage}`"
+        );
+    }
+}
+
+#[test]
+fn a_stage_lives_in_a_file_of_its_name() {
+    let files: Vec<String> = sources().into_iter().map(|(path, _)| path).collect();
+    for stage in stages() {
+        let ending = format!("/src/{}.rs", stage.replace('-', "_"));
+        assert!(
+            files
+                .iter()
+                .any(|path| path.starts_with("stages/") && path.ends_with(&ending))
+                || stage == "contest",
+            "no file stages/*{ending}"
+        );
+    }
 }
