@@ -1,7 +1,9 @@
 //! Tokens per second of training and decoding on this machine, for a model of given size.
 //!
-//! `cargo run --release -p model --example speed -- [layers] [hidden] [tokens] [sequences] [vocab]`
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+//! `cargo run --release -p model --example speed -- train|decode [layers] [hidden] [tokens]
+//! [sequences] [vocab] [repeats]`. Beside wall time it prints processor time (Linux), which a
+//! busy machine disturbs less.
+#![allow(clippy::print_stdout)]
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -13,19 +15,39 @@ use model::network::{Network, Workspace};
 use model::optimizer::{AdamW, AdamWConfig, clip_coefficient, gradient_norm};
 use model::parameters::Parameters;
 
+/// Processor seconds of all threads so far.
+fn processor_s() -> f64 {
+    let stat = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .split(' ')
+        .map(|field| field.parse().unwrap_or(0.0))
+        .collect();
+    fields
+        .get(13..15)
+        .map_or(0.0, |ticks| (ticks[0] + ticks[1]) / 100.0)
+}
+
+fn measure(what: &str, work: impl FnOnce() -> anyhow::Result<usize>) -> anyhow::Result<()> {
+    let (start, before) = (Instant::now(), processor_s());
+    let tokens = work()? as f64;
+    let (wall_s, processor_s) = (start.elapsed().as_secs_f64(), processor_s() - before);
+    println!(
+        "{what}: {:.0} tokens/s, {:.0} per processor second",
+        tokens / wall_s,
+        tokens / processor_s
+    );
+    Ok(())
+}
+
 fn main() -> anyhow::Result<()> {
+    let mode = std::env::args().nth(1).unwrap_or_default();
     let given: Vec<usize> = std::env::args()
-        .skip(1)
+        .skip(2)
         .map(|a| a.parse())
         .collect::<Result<_, _>>()?;
     let size = |index: usize, default: usize| given.get(index).copied().unwrap_or(default);
-    let (layers, hidden, tokens, sequences, vocab) = (
-        size(0, 4),
-        size(1, 256),
-        size(2, 512),
-        size(3, 8),
-        size(4, 2048),
-    );
+    let (layers, hidden, tokens) = (size(0, 4), size(1, 256), size(2, 512));
+    let (sequences, vocab, repeats) = (size(3, 8), size(4, 2048), size(5, 3));
     let config = Config {
         architecture: Architecture::Llama,
         vocab_size: vocab,
@@ -52,7 +74,6 @@ fn main() -> anyhow::Result<()> {
         parameters.count(),
         rayon::current_num_threads()
     );
-
     let mut batch = Batch::new();
     for sequence in 0..sequences {
         let ids: Vec<u32> = (0..tokens)
@@ -60,59 +81,43 @@ fn main() -> anyhow::Result<()> {
             .collect();
         batch.push_completion(&[], &ids)?;
     }
-    let mut gradients = parameters.zeros_like();
-    let mut optimizer = AdamW::new(AdamWConfig::default(), &gradients);
     let mut workspace = Workspace::new();
-    let mut best = f64::INFINITY;
-    for _ in 0..6 {
-        let start = Instant::now();
-        gradients.zero();
-        let weight = 1.0 / batch.target_count() as f64;
-        let nll = network.train_nll(&parameters, &mut gradients, &batch, weight, &mut workspace)?;
-        let clip = clip_coefficient(gradient_norm(&gradients), 1.0);
-        optimizer.update(&mut parameters, &gradients, 1e-3, clip);
-        best = best.min(start.elapsed().as_secs_f64());
-        println!(
-            "step {:.3} s, loss {:.4}",
-            start.elapsed().as_secs_f64(),
-            nll.sum * weight
-        );
-    }
-    println!("training: {:.0} tokens/s", batch.len() as f64 / best);
-    let start = Instant::now();
-    network.evaluate_nll(&parameters, &batch, &mut workspace)?;
-    println!(
-        "evaluation: {:.0} tokens/s",
-        batch.len() as f64 / start.elapsed().as_secs_f64()
-    );
 
+    if mode == "train" {
+        let mut gradients = parameters.zeros_like();
+        let mut optimizer = AdamW::new(AdamWConfig::default(), &gradients);
+        let mut step = || -> anyhow::Result<usize> {
+            gradients.zero();
+            let weight = 1.0 / batch.target_count() as f64;
+            network.train_nll(&parameters, &mut gradients, &batch, weight, &mut workspace)?;
+            let clip = clip_coefficient(gradient_norm(&gradients), 1.0);
+            optimizer.update(&mut parameters, &gradients, 1e-3, clip);
+            Ok(batch.len())
+        };
+        for _ in 0..repeats {
+            measure("training step", &mut step)?;
+        }
+        measure("forward and loss", || {
+            network.evaluate_nll(&parameters, &batch, &mut workspace)?;
+            Ok(batch.len())
+        })?;
+        return Ok(());
+    }
     let decoder = Decoder::new(&network, &parameters);
-    let requests: Vec<Request> = (0..4)
-        .map(|i| Request {
-            key: i.to_string(),
-            prompt: batch.ids[..tokens / 2].to_vec(),
-            samples: 48,
-            first_sample: 0,
-        })
-        .collect();
-    for slots in [1, 6, 12, 24, 48] {
+    for (slots, samples) in [(1, 2), (6, 12), (24, 96), (48, 96)] {
         let mut settings = Settings::new(tokens / 2, &[], 0);
         settings.slots_per_thread = slots;
-        let requests = if slots < 6 { &requests[..1] } else { &requests };
-        let requests: Vec<Request> = requests
-            .iter()
-            .map(|r| Request {
-                samples: if slots < 6 { 4 } else { 48 },
-                ..r.clone()
-            })
-            .collect();
-        let start = Instant::now();
-        let samples = decoder.generate(&requests, &settings, &|_| ControlFlow::Continue(()))?;
-        let drawn: usize = samples.iter().map(|s| s.tokens.len()).sum();
-        println!(
-            "decoding, {slots} slots a thread: {:.0} tokens/s",
-            drawn as f64 / start.elapsed().as_secs_f64()
-        );
+        let prompt = batch.ids[..tokens / 2].to_vec();
+        let request = Request {
+            key: String::new(),
+            prompt,
+            samples,
+            first_sample: 0,
+        };
+        measure(&format!("decoding, {slots} slots a thread"), || {
+            let drawn = decoder.generate(&[request], &settings, &|_| ControlFlow::Continue(()))?;
+            Ok(drawn.iter().map(|sample| sample.tokens.len()).sum())
+        })?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Text to token ids and back, through the `tokenizers` crate; and training of new ones.
 //!
-//! Used by every stage that meets text. Encoding adds no special tokens and reads none out of
-//! the text unless asked: prompt and completion are encoded separately and their ids
-//! concatenated, so a boundary never depends on what follows it.
+//! Used by every stage that meets text. Encoding never adds special tokens: prompt and
+//! completion are encoded separately and their ids concatenated, so a boundary never depends
+//! on what follows it.
 
 mod train;
 
@@ -15,6 +15,8 @@ pub use train::{SpecialTokens, train_byte_level_bpe};
 /// A loaded `tokenizer.json`.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The same, reading the spelling of special tokens as plain text.
+    ordinary: tokenizers::Tokenizer,
 }
 
 impl Tokenizer {
@@ -39,7 +41,9 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(|error| anyhow!("{error}"))?;
         inner.with_padding(None);
-        Ok(Self { inner })
+        let mut ordinary = inner.clone();
+        ordinary.set_encode_special_tokens(true);
+        Ok(Self { inner, ordinary })
     }
 
     /// The ids of a text, without special tokens around it. Text that spells a special token,
@@ -50,6 +54,19 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .inner
+            .encode_fast(text, false)
+            .map_err(|error| anyhow!("tokenising: {error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As [`Tokenizer::encode`], but text that spells a special token stays text: for problem
+    /// statements and programs, which must not be able to end a sequence.
+    ///
+    /// # Errors
+    /// The tokenizer's model cannot express the text.
+    pub fn encode_ordinary(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .ordinary
             .encode_fast(text, false)
             .map_err(|error| anyhow!("tokenising: {error}"))?;
         Ok(encoding.get_ids().to_vec())

@@ -165,19 +165,17 @@ impl Decoder {
                 let (key, value) = qkv[query..].split_at(kv);
                 caches[row.cache].store(layer, row.position, key, value);
             }
-            let queries = qkv.chunks_exact(query + 2 * kv).map(|qkv| &qkv[..query]);
-            for ((row, q), out) in rows
-                .iter()
-                .zip(queries)
-                .zip(attended.chunks_exact_mut(query))
-            {
-                for (head, (q, out)) in q
-                    .chunks_exact(dim)
-                    .zip(out.chunks_exact_mut(dim))
-                    .enumerate()
+            // Heads outside, rows inside: rows of one prompt meet its keys while they are in cache.
+            for head in 0..config.heads {
+                let at = head * dim..(head + 1) * dim;
+                let queries = qkv.chunks_exact(query + 2 * kv);
+                for ((row, q), out) in rows
+                    .iter()
+                    .zip(queries)
+                    .zip(attended.chunks_exact_mut(query))
                 {
                     let runs = caches[row.cache].runs(layer, head / group, row.position);
-                    attend(out, q, runs, scores);
+                    attend(&mut out[at.clone()], &q[at.clone()], runs, scores);
                 }
             }
             block.o.apply(x, true, attended, tiles);
