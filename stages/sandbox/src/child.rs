@@ -77,7 +77,11 @@ pub(crate) struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     pub(crate) fn new(launch: &'a Launch<'a>) -> Prepared<'a> {
         let pointers = |strings: &'a [CString]| {
-            strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+            strings
+                .iter()
+                .map(|string| string.as_ptr())
+                .chain([ptr::null()])
+                .collect()
         };
         let limits = launch.limits;
         Prepared {
@@ -100,7 +104,11 @@ impl<'a> Prepared<'a> {
                 (libc::RLIMIT_MEMLOCK, 64 << 10),
             ],
             uid: launch.layers.uid,
-            landlock: launch.layers.landlock.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+            landlock: launch
+                .layers
+                .landlock
+                .as_ref()
+                .map_or(-1, AsRawFd::as_raw_fd),
             filters: launch
                 .layers
                 .filters
@@ -145,7 +153,10 @@ impl<'a> Prepared<'a> {
     fn failure(&self) -> Option<io::Error> {
         let step = usize::try_from(self.failed_step.load(Ordering::Relaxed)).ok()?;
         let error = io::Error::from_raw_os_error(self.errno.load(Ordering::Relaxed));
-        Some(io::Error::new(error.kind(), format!("{}: {error}", STEPS[step])))
+        Some(io::Error::new(
+            error.kind(),
+            format!("{}: {error}", STEPS[step]),
+        ))
     }
 
     /// Applies everything but exec to the calling process, which must be a forked child.
@@ -161,7 +172,8 @@ impl<'a> Prepared<'a> {
     fn check(&self, step: i32, result: c_long) -> bool {
         if result < 0 {
             // SAFETY: the address of this thread's errno is always valid.
-            self.errno.store(unsafe { *libc::__errno_location() }, Ordering::Relaxed);
+            self.errno
+                .store(unsafe { *libc::__errno_location() }, Ordering::Relaxed);
             self.failed_step.store(step, Ordering::Relaxed);
         }
         result >= 0
@@ -175,7 +187,10 @@ impl<'a> Prepared<'a> {
             let mut no_signals: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut no_signals);
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            if !self.check(0, libc::sigprocmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut()).into()) {
+            if !self.check(
+                0,
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut()).into(),
+            ) {
                 return false;
             }
             libc::setsid();
@@ -186,7 +201,10 @@ impl<'a> Prepared<'a> {
                 }
             }
             let close_on_exec = libc::CLOSE_RANGE_CLOEXEC;
-            if !self.check(1, libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, close_on_exec)) {
+            if !self.check(
+                1,
+                libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, close_on_exec),
+            ) {
                 return false;
             }
             if !self.check(2, libc::chdir(self.folder).into()) {
@@ -195,7 +213,10 @@ impl<'a> Prepared<'a> {
             // Equal addresses in every run: a wrong program fails alike each time.
             libc::personality(libc::ADDR_NO_RANDOMIZE as u64);
             for &(resource, value) in &self.rlimits {
-                let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+                let limit = libc::rlimit {
+                    rlim_cur: value,
+                    rlim_max: value,
+                };
                 let none = ptr::null_mut::<libc::rlimit>();
                 let set = libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, none);
                 if !self.check(3, set) {
@@ -217,18 +238,34 @@ impl<'a> Prepared<'a> {
             if !self.check(5, dropped) {
                 return false;
             }
-            libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-            if !self.check(6, libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+            libc::syscall(
+                libc::SYS_prctl,
+                libc::PR_SET_PDEATHSIG,
+                libc::SIGKILL,
+                0,
+                0,
+                0,
+            );
+            if !self.check(
+                6,
+                libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+            ) {
                 return false;
             }
             if self.landlock >= 0
-                && !self.check(7, libc::syscall(libc::SYS_landlock_restrict_self, self.landlock, 0))
+                && !self.check(
+                    7,
+                    libc::syscall(libc::SYS_landlock_restrict_self, self.landlock, 0),
+                )
             {
                 return false;
             }
             for filter in &self.filters {
                 let mode = libc::SECCOMP_SET_MODE_FILTER;
-                if !self.check(8, libc::syscall(libc::SYS_seccomp, mode, 0, ptr::from_ref(filter))) {
+                if !self.check(
+                    8,
+                    libc::syscall(libc::SYS_seccomp, mode, 0, ptr::from_ref(filter)),
+                ) {
                     return false;
                 }
             }
@@ -242,10 +279,18 @@ extern "C" fn run_child(prepared: *mut c_void) -> c_int {
     unsafe {
         let prepared = &*prepared.cast::<Prepared<'_>>();
         if prepared.confine() {
-            let (arguments, environment) = (prepared.arguments.as_ptr(), prepared.environment.as_ptr());
+            let (arguments, environment) =
+                (prepared.arguments.as_ptr(), prepared.environment.as_ptr());
             let result = if prepared.executable >= 0 {
                 let (fd, flags) = (prepared.executable, libc::AT_EMPTY_PATH);
-                libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), arguments, environment, flags)
+                libc::syscall(
+                    libc::SYS_execveat,
+                    fd,
+                    c"".as_ptr(),
+                    arguments,
+                    environment,
+                    flags,
+                )
             } else {
                 libc::execve(*arguments, arguments, environment).into()
             };

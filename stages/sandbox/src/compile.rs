@@ -60,7 +60,9 @@ impl Sandbox {
     /// The outer error says that the sandbox failed, the inner one that the source is no program.
     pub fn compile(&self, language: Language, source: &[u8]) -> Result<Answer, Error> {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{language:?}\0").as_bytes()).update(source);
+        hasher
+            .update(format!("{language:?}\0").as_bytes())
+            .update(source);
         let key = *hasher.finalize().as_bytes();
         let slot = {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,28 +87,43 @@ impl Sandbox {
         cache.kept.push_back((key, bytes));
         cache.kept_bytes += bytes;
         while cache.kept_bytes > self.program_cache_bytes {
-            let Some((oldest, bytes)) = cache.kept.pop_front() else { break };
+            let Some((oldest, bytes)) = cache.kept.pop_front() else {
+                break;
+            };
             cache.kept_bytes -= bytes;
             cache.slots.remove(&oldest);
         }
     }
 
     fn compile_afresh(&self, language: Language, source: &[u8]) -> Result<Answer, Error> {
-        let missing = |reason: &str| Error::Toolchain { language, reason: reason.to_owned() };
+        let missing = |reason: &str| Error::Toolchain {
+            language,
+            reason: reason.to_owned(),
+        };
         match language {
             Language::Cpp | Language::C => {
-                let gnu = if language == Language::Cpp { &self.tools.cpp } else { &self.tools.c };
-                let gnu = gnu.as_ref().ok_or_else(|| missing("no compiler that links a program was found"))?;
+                let gnu = if language == Language::Cpp {
+                    &self.tools.cpp
+                } else {
+                    &self.tools.c
+                };
+                let gnu = gnu
+                    .as_ref()
+                    .ok_or_else(|| missing("no compiler that links a program was found"))?;
                 let done = gnu.compile(self, language, source, &[])?;
                 match done.collected {
-                    Some(executable) if done.outcome.exit == Exit::Status(0) => {
-                        Ok(Ok(Compiled(Arc::new(Program::executable(language, executable)?))))
-                    }
+                    Some(executable) if done.outcome.exit == Exit::Status(0) => Ok(Ok(Compiled(
+                        Arc::new(Program::executable(language, executable)?),
+                    ))),
                     _ => Ok(Err(rejection(&done))),
                 }
             }
             Language::Python3 => {
-                let python = self.tools.python.as_ref().ok_or_else(|| missing("no python3 was found"))?;
+                let python = self
+                    .tools
+                    .python
+                    .as_ref()
+                    .ok_or_else(|| missing("no python3 was found"))?;
                 let done = python.check(self, source)?;
                 if done.outcome.exit == Exit::Status(0) {
                     let program = Program::script(language, source, python.arguments())?;

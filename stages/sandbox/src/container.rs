@@ -103,10 +103,16 @@ impl Container {
     ) -> io::Result<(Container, Isolation)> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        let environment = ENVIRONMENT.iter().map(|entry| CString::new(*entry)).collect::<Result<_, _>>()?;
+        let environment = ENVIRONMENT
+            .iter()
+            .map(|entry| CString::new(*entry))
+            .collect::<Result<_, _>>()?;
         let (filesystem, work, scope) = if setup.is_bare {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-            let work = tempfile::Builder::new().prefix("sandbox-bare-").tempdir()?.keep();
+            let work = tempfile::Builder::new()
+                .prefix("sandbox-bare-")
+                .tempdir()?
+                .keep();
             (None, work, Scope::Descendants)
         } else {
             rustix::system::sethostname(b"sandbox")?;
@@ -122,7 +128,8 @@ impl Container {
         let layers = Layers {
             uid,
             landlock: match &filesystem {
-                Some(filesystem) => landlock::ruleset(&filesystem.readable, &[WRITABLE]).map_err(io::Error::other)?,
+                Some(filesystem) => landlock::ruleset(&filesystem.readable, &[WRITABLE])
+                    .map_err(io::Error::other)?,
                 None => None,
             },
             filters: seccomp::filters().map_err(io::Error::other)?,
@@ -139,10 +146,20 @@ impl Container {
             seccomp: probe::seccomp(&layers),
             landlock: probe::landlock(&layers).then(kernel::landlock_version),
             rlimits: probe::rlimits(),
-            cgroup: false,
-            proc: filesystem.as_ref().is_none_or(|filesystem| filesystem.has_proc),
+            proc: filesystem
+                .as_ref()
+                .is_none_or(|filesystem| filesystem.has_proc),
         };
-        Ok((Container { filesystem, work, layers, scope, environment }, isolation))
+        Ok((
+            Container {
+                filesystem,
+                work,
+                layers,
+                scope,
+                environment,
+            },
+            isolation,
+        ))
     }
 
     fn run(
@@ -170,8 +187,9 @@ impl Container {
     ) -> io::Result<(Measured, Option<OwnedFd>)> {
         let malformed = || io::Error::other("request without its descriptors");
         let (stdio, rest) = descriptors.split_at_checked(3).ok_or_else(malformed)?;
-        let (executable, contents) =
-            rest.split_at_checked(usize::from(request.is_executable_sent)).ok_or_else(malformed)?;
+        let (executable, contents) = rest
+            .split_at_checked(usize::from(request.is_executable_sent))
+            .ok_or_else(malformed)?;
         if contents.len() != request.files.len() {
             return Err(malformed());
         }
@@ -180,8 +198,11 @@ impl Container {
             let mut from = std::fs::File::from(content.try_clone()?);
             io::copy(&mut from, &mut fs::File::create(path)?)?;
         }
-        let arguments: Vec<CString> =
-            request.arguments.iter().map(|argument| CString::new(argument.clone())).collect::<Result<_, _>>()?;
+        let arguments: Vec<CString> = request
+            .arguments
+            .iter()
+            .map(|argument| CString::new(argument.clone()))
+            .collect::<Result<_, _>>()?;
         let folder = CString::new(self.work.clone().into_os_string().into_vec())?;
         let launch = Launch {
             arguments: &arguments,
@@ -190,13 +211,22 @@ impl Container {
             stdio: [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()],
             folder: &folder,
             limits: &request.limits,
-            address_bytes: request.limits.memory_bytes.saturating_add(request.address_slack_bytes),
+            address_bytes: request
+                .limits
+                .memory_bytes
+                .saturating_add(request.address_slack_bytes),
             layers: &self.layers,
         };
         let started = Instant::now();
         let leader = Prepared::new(&launch).start()?;
-        let is_abandoned =
-            || recv(channel.as_fd(), &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(_, length)| length == 0);
+        let is_abandoned = || {
+            recv(
+                channel.as_fd(),
+                &mut [0],
+                RecvFlags::PEEK | RecvFlags::DONTWAIT,
+            )
+            .is_ok_and(|(_, length)| length == 0)
+        };
         let measured = watch(leader, started, &request.limits, self.scope, is_abandoned);
         let collected = if request.collect.is_empty() || measured.exit != crate::Exit::Status(0) {
             None
@@ -211,5 +241,7 @@ impl Container {
 
 fn shown_pairs(flat: &[Vec<u8>]) -> Vec<(PathBuf, PathBuf)> {
     let path = |bytes: &Vec<u8>| PathBuf::from(OsString::from_vec(bytes.clone()));
-    flat.chunks_exact(2).map(|pair| (path(&pair[0]), path(&pair[1]))).collect()
+    flat.chunks_exact(2)
+        .map(|pair| (path(&pair[0]), path(&pair[1])))
+        .collect()
 }

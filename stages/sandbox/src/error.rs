@@ -32,13 +32,17 @@ pub enum Error {
         reason: String,
     },
     /// A container could not be built on this machine.
-    #[error("cannot build a container: {reason}; allow user namespaces, run as root, or accept no isolation with unsafe_mode")]
+    #[error(
+        "cannot build a container: {reason}; allow user namespaces, run as root, or accept no isolation with unsafe_mode"
+    )]
     Container {
         /// The step that failed and why.
         reason: String,
     },
     /// A layer that the minimum asks for is absent or its self-test failed.
-    #[error("isolation below the minimum: {missing} not proved (have: {have}); unsafe_mode accepts this")]
+    #[error(
+        "isolation below the minimum: {missing} not proved (have: {have}); unsafe_mode accepts this"
+    )]
     TooWeak {
         /// The missing layers.
         missing: String,

@@ -49,7 +49,13 @@ const SYSTEM: [&str; 10] = [
     "/etc/alternatives",
     "/etc/localtime",
 ];
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+const DEVICES: [&str; 5] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+];
 const LINKS: [(&str, &str); 6] = [
     ("/tmp", "/box/rw/tmp"),
     ("/dev/shm", "/box/rw/shm"),
@@ -78,39 +84,57 @@ struct State {
 
 impl State {
     fn now() -> io::Result<State> {
-        let StatVfs { f_ffree, f_bfree, .. } = statvfs(RW)?;
+        let StatVfs {
+            f_ffree, f_bfree, ..
+        } = statvfs(RW)?;
         let mut changed = Vec::new();
         for folder in RW_FOLDERS {
             let about = fs::metadata(format!("{RW}/{folder}"))?;
             changed.push((about.ctime(), about.ctime_nsec()));
         }
-        Ok(State { free_inodes: f_ffree, free_blocks: f_bfree, changed })
+        Ok(State {
+            free_inodes: f_ffree,
+            free_blocks: f_bfree,
+            changed,
+        })
     }
 }
 
 impl Filesystem {
     /// Builds the tree and makes it the root; `shown` are pairs of source and target.
     pub(crate) fn build(shown: &[(PathBuf, PathBuf)]) -> io::Result<Filesystem> {
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )?;
         let mut links: Vec<(PathBuf, PathBuf)> = Vec::new();
         let mut trees: Vec<(OwnedFd, PathBuf, bool)> = Vec::new();
         let mut readable = vec!["/proc".to_owned()];
-        let own = SYSTEM.iter().map(|path| (PathBuf::from(path), PathBuf::from(path)));
+        let own = SYSTEM
+            .iter()
+            .map(|path| (PathBuf::from(path), PathBuf::from(path)));
         for (source, target) in own.chain(shown.iter().cloned()) {
-            let Ok(about) = fs::symlink_metadata(&source) else { continue };
+            let Ok(about) = fs::symlink_metadata(&source) else {
+                continue;
+            };
             if about.is_symlink() && source == target {
                 links.push((target, fs::read_link(&source)?));
                 continue;
             }
             let tree = clone_tree(&source)?;
-            let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+            let attributes =
+                libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
             add_mount_attributes(&tree, attributes, true)?;
             readable.push(target.to_string_lossy().into_owned());
             trees.push((tree, target, fs::metadata(&source)?.is_dir()));
         }
         for device in DEVICES {
             let tree = clone_tree(Path::new(device))?;
-            add_mount_attributes(&tree, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, false)?;
+            add_mount_attributes(
+                &tree,
+                libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC,
+                false,
+            )?;
             trees.push((tree, PathBuf::from(device), false));
         }
         // Any folder does as the place of the new root: only this namespace sees it.
@@ -128,7 +152,11 @@ impl Filesystem {
             }
             move_mount(&tree, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
-        for (from, to) in LINKS.iter().map(|(from, to)| (PathBuf::from(from), PathBuf::from(to))).chain(links) {
+        for (from, to) in LINKS
+            .iter()
+            .map(|(from, to)| (PathBuf::from(from), PathBuf::from(to)))
+            .chain(links)
+        {
             let at = inside(&from);
             make_folders(at.parent().unwrap_or(&place))?;
             fs_err::os::unix::fs::symlink(to, at)?;
@@ -149,7 +177,11 @@ impl Filesystem {
         let root = rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty())?;
         add_mount_attributes(&root, libc::MOUNT_ATTR_RDONLY, false)?;
         mount_writable()?;
-        Ok(Filesystem { readable, has_proc, fresh: State::now()? })
+        Ok(Filesystem {
+            readable,
+            has_proc,
+            fresh: State::now()?,
+        })
     }
 
     /// Replaces the writable tmpfs if a program or init changed anything on it.
@@ -167,13 +199,17 @@ fn clone_tree(source: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE;
-    open_tree(CWD, source, flags)
-        .map_err(|errno| io::Error::new(errno.kind(), format!("show {}: {errno}", source.display())))
+    open_tree(CWD, source, flags).map_err(|errno| {
+        io::Error::new(errno.kind(), format!("show {}: {errno}", source.display()))
+    })
 }
 
 /// As `create_dir_all`, but every new folder can be entered by the program's user.
 fn make_folders(path: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|folder| !folder.exists())
+        .collect();
     for folder in missing.into_iter().rev() {
         fs::create_dir(folder)?;
         fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
@@ -182,7 +218,13 @@ fn make_folders(path: &Path) -> io::Result<()> {
 }
 
 fn mount_writable() -> io::Result<()> {
-    mount("tmpfs", RW, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, RW_OPTIONS)?;
+    mount(
+        "tmpfs",
+        RW,
+        "tmpfs",
+        MountFlags::NOSUID | MountFlags::NODEV,
+        RW_OPTIONS,
+    )?;
     for folder in RW_FOLDERS {
         let path = format!("{RW}/{folder}");
         fs::create_dir(&path)?;

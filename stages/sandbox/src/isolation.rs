@@ -35,8 +35,6 @@ pub struct Isolation {
     pub rlimits: bool,
     /// Has its own `/proc`, so that sleeping and starving can be told apart.
     pub proc: bool,
-    /// Memory is bounded and measured by a control group.
-    pub cgroup: bool,
 }
 
 impl Isolation {
@@ -56,11 +54,15 @@ impl Isolation {
     }
 
     /// How memory is measured under this set.
+    #[allow(
+        clippy::unused_self,
+        reason = "a property of the set, though all sets agree today"
+    )]
     pub fn memory_measure(&self) -> MemoryMeasure {
-        if self.cgroup { MemoryMeasure::Cgroup } else { MemoryMeasure::Rlimit }
+        MemoryMeasure::Rlimit
     }
 
-    fn flags(&mut self) -> [&mut bool; 11] {
+    fn flags(&mut self) -> [&mut bool; 10] {
         [
             &mut self.user_namespace,
             &mut self.pid_namespace,
@@ -72,7 +74,6 @@ impl Isolation {
             &mut self.seccomp,
             &mut self.rlimits,
             &mut self.proc,
-            &mut self.cgroup,
         ]
     }
 
@@ -88,7 +89,9 @@ impl Isolation {
         for flag in isolation.flags() {
             *flag = from.flag()?;
         }
-        isolation.landlock = u32::try_from(from.number()?).ok().filter(|&version| version > 0);
+        isolation.landlock = u32::try_from(from.number()?)
+            .ok()
+            .filter(|&version| version > 0);
         Some(isolation)
     }
 }
@@ -110,19 +113,23 @@ impl fmt::Display for Isolation {
         if !namespaces.is_empty() {
             layers.push(namespaces.join("+"));
         }
-        for (is_there, name) in
-            [(self.unprivileged, "uid"), (self.seccomp, "seccomp"), (self.rlimits, "rlimits")]
-        {
+        for (is_there, name) in [
+            (self.unprivileged, "uid"),
+            (self.seccomp, "seccomp"),
+            (self.rlimits, "rlimits"),
+        ] {
             if is_there {
                 layers.push(name.to_owned());
             }
         }
-        layers.push(self.landlock.map_or("landlock=none".to_owned(), |version| format!("landlock{version}")));
+        layers.push(self.landlock.map_or("landlock=none".to_owned(), |version| {
+            format!("landlock{version}")
+        }));
         if !self.proc {
             layers.push("proc=none".to_owned());
         }
-        let (cgroup, memory) = if self.cgroup { ("memory", "cgroup-peak") } else { ("none", "rlimit") };
-        write!(out, "isolation={},cgroup={cgroup},mem={memory}", layers.join(","))
+        // Control groups are not used: the words keep the place for a set that has them.
+        write!(out, "isolation={},cgroup=none,mem=rlimit", layers.join(","))
     }
 }
 
@@ -143,7 +150,6 @@ mod tests {
             landlock: Some(7),
             rlimits: true,
             proc: true,
-            cgroup: false,
         }
     }
 
@@ -164,7 +170,10 @@ mod tests {
         let mut encoder = Encoder::default();
         ordinary_user().encode(&mut encoder);
         let bytes = encoder.into_bytes();
-        assert_eq!(Isolation::decode(&mut Decoder::new(&bytes)), Some(ordinary_user()));
+        assert_eq!(
+            Isolation::decode(&mut Decoder::new(&bytes)),
+            Some(ordinary_user())
+        );
         assert_eq!(Isolation::decode(&mut Decoder::new(&bytes[..4])), None);
     }
 

@@ -2,7 +2,10 @@
 //!
 //! Used by the launcher and by init only, both single-threaded. With `child` and
 //! `probe` the only place of this crate with unsafe code.
-#![allow(unsafe_code, reason = "raw system calls; each block says why it is sound")]
+#![allow(
+    unsafe_code,
+    reason = "raw system calls; each block says why it is sound"
+)]
 
 use std::{
     io, mem,
@@ -44,7 +47,11 @@ pub(crate) fn fork_into(namespaces: i32) -> io::Result<i32> {
     // SAFETY: without CLONE_VM this is fork(): the child has its own copy of memory and goes on
     // on the same stack. The caller is single-threaded, so no lock is held by a lost thread.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-    if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid as i32) }
+    if pid < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(pid as i32)
+    }
 }
 
 /// Waits for any child, or looks once.
@@ -56,14 +63,19 @@ pub(crate) fn reap(is_blocking: bool) -> Reaped {
         // are to live locals.
         let (pid, usage) = unsafe {
             let mut usage: libc::rusage = mem::zeroed();
-            (libc::wait4(-1, &raw mut status, flags, &raw mut usage), usage)
+            (
+                libc::wait4(-1, &raw mut status, flags, &raw mut usage),
+                usage,
+            )
         };
         match pid {
             0 => return Reaped::NoneYet,
             -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             -1 => return Reaped::NoChildren,
             pid => {
-                let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+                let ns = |time: libc::timeval| {
+                    time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000
+                };
                 return Reaped::Child(Ended {
                     pid,
                     status,
@@ -78,7 +90,11 @@ pub(crate) fn reap(is_blocking: bool) -> Reaped {
 /// Sends a signal; pid -1 means every process of the namespace but the caller.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no memory is passed.
-    if unsafe { libc::kill(pid, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if unsafe { libc::kill(pid, signal) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Holds SIGCHLD back so that `await_child_signal` can take it.
@@ -113,7 +129,10 @@ fn child_signal() -> libc::sigset_t {
 pub(crate) fn process_cpu_ns(pid: i32) -> Option<u64> {
     // The kernel's encoding of "scheduler clock of process pid", as clock_getcpuclockid makes it.
     let clock = (!pid << 3) | 2;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: time is a live local.
     let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
     (result == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
@@ -125,7 +144,12 @@ pub(crate) fn add_mount_attributes(
     attributes: u64,
     is_recursive: bool,
 ) -> io::Result<()> {
-    let wanted = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let wanted = libc::mount_attr {
+        attr_set: attributes,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | if is_recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: path and attributes are live, and the size is that of the structure.
     let result = unsafe {
@@ -138,7 +162,11 @@ pub(crate) fn add_mount_attributes(
             size_of::<libc::mount_attr>(),
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Landlock's version in this kernel, 0 if it has none.
@@ -146,7 +174,12 @@ pub(crate) fn landlock_version() -> u32 {
     const VERSION_FLAG: u32 = 1;
     // SAFETY: with the version flag the kernel reads no memory.
     let version = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, VERSION_FLAG)
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0,
+            VERSION_FLAG,
+        )
     };
     u32::try_from(version).unwrap_or(0)
 }
@@ -155,7 +188,11 @@ pub(crate) fn landlock_version() -> u32 {
 pub(crate) fn make_shared_memory() -> io::Result<i32> {
     // SAFETY: no memory is passed; the segment is not attached.
     let id = unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, 0o600) };
-    if id < 0 { Err(io::Error::last_os_error()) } else { Ok(id) }
+    if id < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(id)
+    }
 }
 
 /// Removes a segment of `make_shared_memory`.

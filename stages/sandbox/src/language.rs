@@ -70,20 +70,32 @@ impl Language {
         match self {
             Language::Cpp => Row {
                 source_name: "main.cpp",
-                build: Build::Gnu { driver: "g++", flags: CPP_FLAGS, libraries: &[] },
+                build: Build::Gnu {
+                    driver: "g++",
+                    flags: CPP_FLAGS,
+                    libraries: &[],
+                },
                 address_slack_bytes: 64 << 20,
             },
             Language::C => Row {
                 source_name: "main.c",
-                build: Build::Gnu { driver: "gcc", flags: C_FLAGS, libraries: &["-lm"] },
+                build: Build::Gnu {
+                    driver: "gcc",
+                    flags: C_FLAGS,
+                    libraries: &["-lm"],
+                },
                 address_slack_bytes: 64 << 20,
             },
-            Language::Python3 => {
-                Row { source_name: "main.py", build: Build::Python, address_slack_bytes: 256 << 20 }
-            }
-            Language::Python2 | Language::Java => {
-                Row { source_name: "main", build: Build::None, address_slack_bytes: 0 }
-            }
+            Language::Python3 => Row {
+                source_name: "main.py",
+                build: Build::Python,
+                address_slack_bytes: 256 << 20,
+            },
+            Language::Python2 | Language::Java => Row {
+                source_name: "main",
+                build: Build::None,
+                address_slack_bytes: 0,
+            },
         }
     }
 }

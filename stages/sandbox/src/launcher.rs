@@ -27,8 +27,11 @@ use crate::{
 /// First argument of a process that is to be a launcher.
 pub(crate) const ARGUMENT: &str = "__sandbox-launcher";
 
-const NAMESPACES: i32 =
-    libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+const NAMESPACES: i32 = libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
 
 /// Users that exist nowhere; the launcher's pid is added so that no two workers share one,
 /// which would add up their process counts.
@@ -42,7 +45,10 @@ const INNER_ID: u32 = 1000;
 /// To be called first thing in `main` by every binary that uses [`crate::Sandbox`].
 #[allow(clippy::exit, reason = "the process is a launcher and nothing else")]
 pub fn launcher_main_if_requested() {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == ARGUMENT)
+    {
         std::process::exit(i32::from(run().is_err()));
     }
 }
@@ -51,10 +57,15 @@ fn run() -> io::Result<()> {
     // 0, 1 and 2 must be taken, so that the descriptors of a program never land there.
     let channel = Channel::from_fd(fcntl_dupfd_cloexec(io::stdin().as_fd(), 3)?);
     kernel::close_other_descriptors(channel.as_fd());
-    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+    let null = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     rustix::stdio::dup2_stdin(null.file())?;
     rustix::stdio::dup2_stdout(null.file())?;
-    let Some((message, _)) = channel.receive()? else { return Ok(()) };
+    let Some((message, _)) = channel.receive()? else {
+        return Ok(());
+    };
     let setup = Setup::decode(&message).ok_or_else(|| io::Error::other("malformed setup"))?;
     let witness = Witness::new()?;
     let host_name = rustix::system::uname().nodename().to_owned();
@@ -67,7 +78,11 @@ fn run() -> io::Result<()> {
     let (init, has_user_namespace) = if setup.is_bare {
         (kernel::fork_into(0), false)
     } else {
-        match if is_root { kernel::fork_into(NAMESPACES) } else { Err(io::ErrorKind::PermissionDenied.into()) } {
+        match if is_root {
+            kernel::fork_into(NAMESPACES)
+        } else {
+            Err(io::ErrorKind::PermissionDenied.into())
+        } {
             Ok(pid) => (Ok(pid), false),
             Err(_) => (kernel::fork_into(NAMESPACES | libc::CLONE_NEWUSER), true),
         }
@@ -84,7 +99,11 @@ fn run() -> io::Result<()> {
         go_reader.read_exact(&mut [0])?;
         let uid = (is_root && !has_user_namespace && !setup.is_bare)
             .then(|| FIRST_UID + witness.pid.unsigned_abs());
-        let outside = Outside { witness, ask, answer };
+        let outside = Outside {
+            witness,
+            ask,
+            answer,
+        };
         return container::serve(&channel, &setup, has_user_namespace, uid, outside);
     }
     if has_user_namespace {

@@ -24,7 +24,13 @@ pub struct Limits {
 impl Default for Limits {
     /// One second, 256 MiB, 64 processes, 64 MiB of output, 64 open files.
     fn default() -> Self {
-        Limits { cpu_s: 1.0, memory_bytes: 256 << 20, processes: 64, output_bytes: 64 << 20, open_files: 64 }
+        Limits {
+            cpu_s: 1.0,
+            memory_bytes: 256 << 20,
+            processes: 64,
+            output_bytes: 64 << 20,
+            open_files: 64,
+        }
     }
 }
 

@@ -17,21 +17,30 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_cre
 
 /// A file with this content that nobody can change any more.
 pub(crate) fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
-    let file = File::from(memfd_create(c"input", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    let file = File::from(memfd_create(
+        c"input",
+        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+    )?);
     file.write_all_at(content, 0)?;
     seal(file)
 }
 
 /// Copies `from` into a sealed file.
 pub(crate) fn sealed_copy(mut from: File) -> io::Result<(OwnedFd, u64)> {
-    let mut file = File::from(memfd_create(c"program", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    let mut file = File::from(memfd_create(
+        c"program",
+        MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+    )?);
     let bytes = io::copy(&mut from, &mut file)?;
     Ok((seal(file)?, bytes))
 }
 
 /// Seals, and opens afresh for reading only: a file open for writing cannot be executed.
 fn seal(file: File) -> io::Result<OwnedFd> {
-    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
+    )?;
     reopen(&file)
 }
 

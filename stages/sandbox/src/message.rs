@@ -86,7 +86,10 @@ impl Setup {
     }
     pub(crate) fn decode(message: &[u8]) -> Option<Self> {
         let mut from = Decoder::new(message);
-        Some(Setup { is_bare: from.flag()?, shown: from.list()? })
+        Some(Setup {
+            is_bare: from.flag()?,
+            shown: from.list()?,
+        })
     }
 }
 
@@ -205,7 +208,11 @@ impl Reply {
             1 => {
                 let (kind, value) = (from.number()?, from.number()? as i32);
                 Reply::Done(Measured {
-                    exit: if kind == 0 { Exit::Status(value) } else { Exit::Signal(value) },
+                    exit: if kind == 0 {
+                        Exit::Status(value)
+                    } else {
+                        Exit::Signal(value)
+                    },
                     stopped: match from.number()? {
                         0 => None,
                         1 => Some(Stopped::Cpu),
@@ -237,7 +244,10 @@ mod tests {
             files: vec![b"main.py".to_vec()],
             collect: b"main".to_vec(),
             address_slack_bytes: 7,
-            limits: Limits { cpu_s: 0.25, ..Limits::default() },
+            limits: Limits {
+                cpu_s: 0.25,
+                ..Limits::default()
+            },
         };
         assert_eq!(Request::decode(&request.encode()), Some(request.clone()));
         let done = Reply::Done(Measured {
@@ -250,7 +260,10 @@ mod tests {
         assert_eq!(Reply::decode(&done.encode()), Some(done));
         let failed = Reply::Failed("no".to_owned());
         assert_eq!(Reply::decode(&failed.encode()), Some(failed));
-        let setup = Setup { is_bare: false, shown: vec![b"/opt/x".to_vec(), b"/x".to_vec()] };
+        let setup = Setup {
+            is_bare: false,
+            shown: vec![b"/opt/x".to_vec(), b"/x".to_vec()],
+        };
         assert_eq!(Setup::decode(&setup.encode()), Some(setup));
     }
 

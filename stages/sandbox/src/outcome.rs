@@ -30,12 +30,11 @@ pub enum Stopped {
 
 /// How `Outcome::memory_bytes` was measured and bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MemoryMeasure {
     /// `RLIMIT_AS` bounds each process; the peak is the largest of any one process,
     /// or the largest sum seen when sampling.
     Rlimit,
-    /// A memory control group bounds and measures all processes together.
-    Cgroup,
 }
 
 /// One finished run.
@@ -158,12 +157,22 @@ mod tests {
     #[test]
     fn the_first_limit_reached_in_the_order_of_precedence_decides() {
         let killed = Exit::Signal(9);
-        assert_eq!(ended(killed, 1.5, 1 << 30, 64 << 20), Some(Verdict::OutputLimit));
+        assert_eq!(
+            ended(killed, 1.5, 1 << 30, 64 << 20),
+            Some(Verdict::OutputLimit)
+        );
         assert_eq!(ended(killed, 1.5, 1 << 30, 0), Some(Verdict::TimeLimit));
         assert_eq!(ended(killed, 0.5, 1 << 30, 0), Some(Verdict::MemoryLimit));
         assert_eq!(ended(killed, 0.5, 0, 0), Some(Verdict::RuntimeError));
-        assert_eq!(ended(Exit::Status(1), 0.5, 0, 0), Some(Verdict::RuntimeError));
-        assert_eq!(ended(Exit::Status(0), 1.0, 0, 0), None, "a limit may be used in full");
+        assert_eq!(
+            ended(Exit::Status(1), 0.5, 0, 0),
+            Some(Verdict::RuntimeError)
+        );
+        assert_eq!(
+            ended(Exit::Status(0), 1.0, 0, 0),
+            None,
+            "a limit may be used in full"
+        );
     }
 
     #[test]

@@ -44,7 +44,13 @@ impl Witness {
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&socket)?)?;
         let file = tempfile::NamedTempFile::new()?;
         let shared_memory = kernel::make_shared_memory().ok();
-        Ok(Witness { pid, file, socket, shared_memory, _listener: listener })
+        Ok(Witness {
+            pid,
+            file,
+            socket,
+            shared_memory,
+            _listener: listener,
+        })
     }
 
     /// Removes what the launcher's end would leave behind.
@@ -57,8 +63,10 @@ impl Witness {
 
 /// Whether a forked child, confined by `layers` if given, finds that `attempts_fail`.
 fn holds(layers: Option<&Layers>, attempts_fail: impl FnOnce() -> bool) -> bool {
-    let Ok(null) = fs::File::options().read(true).write(true).open("/dev/null") else { return false };
-    let limits = Limits { open_files: 8, ..Limits::default() };
+    let Ok(null) = fs::File::options().read(true).write(true).open("/dev/null") else {
+        return false;
+    };
+    let limits = Limits::default();
     match kernel::fork_into(0) {
         Err(_) => false,
         Ok(0) => {
@@ -84,7 +92,11 @@ fn holds(layers: Option<&Layers>, attempts_fail: impl FnOnce() -> bool) -> bool 
 }
 
 fn no_layer() -> Layers {
-    Layers { uid: None, landlock: None, filters: Vec::new() }
+    Layers {
+        uid: None,
+        landlock: None,
+        filters: Vec::new(),
+    }
 }
 
 /// The launcher can neither be signalled nor is the child's parent anything but pid 1.
@@ -117,7 +129,9 @@ pub(crate) fn mount_namespace(witness: &Witness) -> bool {
 
 /// The launcher's System V segment is unknown here.
 pub(crate) fn ipc_namespace(witness: &Witness) -> bool {
-    witness.shared_memory.is_some_and(|id| holds(None, || !kernel::sees_shared_memory(id)))
+    witness
+        .shared_memory
+        .is_some_and(|id| holds(None, || !kernel::sees_shared_memory(id)))
 }
 
 /// A program can neither become root nor use a capability.
@@ -136,16 +150,23 @@ pub(crate) fn unprivileged(uid: Option<u32>) -> bool {
 
 /// Forbidden system calls answer as the filter says.
 pub(crate) fn seccomp(layers: &Layers) -> bool {
-    let layers = Layers { filters: layers.filters.clone(), ..no_layer() };
+    let layers = Layers {
+        filters: layers.filters.clone(),
+        ..no_layer()
+    };
     holds(Some(&layers), || {
         let denied = |result: i64, errno| {
             result == -1 && io::Error::last_os_error().raw_os_error() == Some(errno)
         };
         // SAFETY: the calls pass no memory; clone3 with a null pointer of size 0 cannot succeed.
         unsafe {
-            denied(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into(), libc::EPERM)
-                && denied(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into(), libc::EPERM)
-                && denied(libc::unshare(libc::CLONE_NEWUSER).into(), libc::EPERM)
+            denied(
+                libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into(),
+                libc::EPERM,
+            ) && denied(
+                libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into(),
+                libc::EPERM,
+            ) && denied(libc::unshare(libc::CLONE_NEWUSER).into(), libc::EPERM)
                 && denied(libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0), libc::EPERM)
                 && denied(libc::syscall(libc::SYS_clone3, 0, 0), libc::ENOSYS)
         }
@@ -154,8 +175,13 @@ pub(crate) fn seccomp(layers: &Layers) -> bool {
 
 /// A file that the modes allow to be read is out of reach.
 pub(crate) fn landlock(layers: &Layers) -> bool {
-    let Some(Ok(ruleset)) = layers.landlock.as_ref().map(|fd| fd.try_clone()) else { return false };
-    let layers = Layers { landlock: Some(ruleset), ..no_layer() };
+    let Some(Ok(ruleset)) = layers.landlock.as_ref().map(|fd| fd.try_clone()) else {
+        return false;
+    };
+    let layers = Layers {
+        landlock: Some(ruleset),
+        ..no_layer()
+    };
     let is_readable_without = holds(Some(&no_layer()), || fs::read(UNLISTED).is_ok());
     is_readable_without
         && holds(Some(&layers), || {
@@ -167,7 +193,10 @@ pub(crate) fn landlock(layers: &Layers) -> bool {
 pub(crate) fn rlimits() -> bool {
     holds(Some(&no_layer()), || {
         let too_much = Vec::<u8>::new().try_reserve_exact(2 << 30).is_err();
-        let opened: Vec<_> = (0..8).map_while(|_| fs::File::open("/dev/null").ok()).collect();
-        too_much && opened.len() < 8
+        let most = Limits::default().open_files as usize;
+        let opened: Vec<_> = (0..most)
+            .map_while(|_| fs::File::open("/dev/null").ok())
+            .collect();
+        too_much && !opened.is_empty() && opened.len() < most
     })
 }

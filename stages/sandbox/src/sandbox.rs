@@ -66,9 +66,18 @@ impl Program {
         let keep = Error::io("keeping a compiled program");
         let (content, bytes) = memory_file::sealed_copy(File::from(file)).map_err(keep)?;
         let mut hasher = blake3::Hasher::new();
-        let reread = memory_file::reopen(&content).map_err(Error::io("reading a compiled program"))?;
-        hasher.update_reader(File::from(reread)).map_err(Error::io("reading a compiled program"))?;
-        Ok(Program { language, digest: *hasher.finalize().as_bytes(), bytes, content, arguments: None })
+        let reread =
+            memory_file::reopen(&content).map_err(Error::io("reading a compiled program"))?;
+        hasher
+            .update_reader(File::from(reread))
+            .map_err(Error::io("reading a compiled program"))?;
+        Ok(Program {
+            language,
+            digest: *hasher.finalize().as_bytes(),
+            bytes,
+            content,
+            arguments: None,
+        })
     }
 
     pub(crate) fn script(
@@ -107,7 +116,10 @@ impl Sandbox {
     /// If no container can be built, or one is weaker than the minimum, unless
     /// `Options::unsafe_mode` accepts that.
     pub fn new(options: &Options) -> Result<Sandbox, Error> {
-        let binary = options.launcher.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let binary = options
+            .launcher
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let python = toolchain::find_python(options);
         let headers = match &options.cache_dir {
             Some(folder) => Some(headers_folder(folder)?),
@@ -115,13 +127,24 @@ impl Sandbox {
         };
         let mut shown: Vec<(PathBuf, PathBuf)> = Vec::new();
         if let Some(python) = &python {
-            shown.extend(python.folders.iter().map(|folder| (folder.clone(), folder.clone())));
+            shown.extend(
+                python
+                    .folders
+                    .iter()
+                    .map(|folder| (folder.clone(), folder.clone())),
+            );
         }
-        shown.extend(headers.iter().map(|folder| (folder.clone(), PathBuf::from(HEADERS))));
+        shown.extend(
+            headers
+                .iter()
+                .map(|folder| (folder.clone(), PathBuf::from(HEADERS))),
+        );
         let flat = shown.iter().flat_map(|(source, target)| [source, target]);
         let mut setup = Setup {
             is_bare: false,
-            shown: flat.map(|path| path.as_os_str().as_bytes().to_vec()).collect(),
+            shown: flat
+                .map(|path| path.as_os_str().as_bytes().to_vec())
+                .collect(),
         };
         let start = |setup: &Setup| Worker::start(&binary, setup, options.start_timeout);
         let (first, isolation) = match start(&setup) {
@@ -133,7 +156,10 @@ impl Sandbox {
         };
         let missing = isolation.missing();
         if !missing.is_empty() && !options.unsafe_mode {
-            return Err(Error::TooWeak { missing: missing.join(", "), have: isolation.to_string() });
+            return Err(Error::TooWeak {
+                missing: missing.join(", "),
+                have: isolation.to_string(),
+            });
         }
         let mut workers = vec![Some(first)];
         for _ in 1..options.workers.max(1) {
@@ -148,7 +174,10 @@ impl Sandbox {
             freed: Condvar::new(),
             cache: Mutex::default(),
             program_cache_bytes: options.program_cache_bytes,
-            tools: Tools { python, ..Tools::default() },
+            tools: Tools {
+                python,
+                ..Tools::default()
+            },
         };
         let cpp = Gnu::find(&sandbox, Language::Cpp)?;
         let cpp = match (cpp, &headers) {
@@ -156,7 +185,11 @@ impl Sandbox {
             (found, _) => found,
         };
         let c = Gnu::find(&sandbox, Language::C)?;
-        sandbox.tools = Tools { cpp, c, ..sandbox.tools };
+        sandbox.tools = Tools {
+            cpp,
+            c,
+            ..sandbox.tools
+        };
         Ok(sandbox)
     }
 
@@ -211,7 +244,11 @@ impl Sandbox {
         let request = Request {
             arguments: raw.arguments,
             is_executable_sent: false,
-            files: raw.files.iter().map(|(name, _)| name.as_bytes().to_vec()).collect(),
+            files: raw
+                .files
+                .iter()
+                .map(|(name, _)| name.as_bytes().to_vec())
+                .collect(),
             collect: raw.collect.as_bytes().to_vec(),
             address_slack_bytes: 512 << 20,
             limits: raw.limits.clone(),
@@ -219,11 +256,17 @@ impl Sandbox {
         self.execute(&request, b"", &contents)
     }
 
-    fn execute(&self, request: &Request, stdin: &[u8], contents: &[OwnedFd]) -> Result<RawDone, Error> {
+    fn execute(
+        &self,
+        request: &Request,
+        stdin: &[u8],
+        contents: &[OwnedFd],
+    ) -> Result<RawDone, Error> {
         let stdin = memory_file::sealed(stdin).map_err(Error::io("preparing the input"))?;
         let stdout = memory_file::output().map_err(Error::io("preparing the output"))?;
         let stderr = memory_file::output().map_err(Error::io("preparing the output"))?;
-        let mut descriptors: Vec<BorrowedFd<'_>> = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+        let mut descriptors: Vec<BorrowedFd<'_>> =
+            vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
         descriptors.extend(contents.iter().map(AsFd::as_fd));
         let (measured, collected) = self.with_worker(|worker| worker.run(request, &descriptors))?;
         let limits = &request.limits;
@@ -250,13 +293,21 @@ impl Sandbox {
         Ok(RawDone { outcome, collected })
     }
 
-    fn with_worker<T>(&self, work: impl FnOnce(&mut Worker) -> Result<T, Error>) -> Result<T, Error> {
+    fn with_worker<T>(
+        &self,
+        work: impl FnOnce(&mut Worker) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let place = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 match free.pop() {
                     Some(place) => break place,
-                    None => free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner),
+                    None => {
+                        free = self
+                            .freed
+                            .wait(free)
+                            .unwrap_or_else(PoisonError::into_inner)
+                    }
                 }
             }
         };
@@ -272,7 +323,10 @@ impl Sandbox {
             }
             Err(error) => (None, Err(error)),
         };
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        self.free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(worker);
         self.freed.notify_one();
         result
     }

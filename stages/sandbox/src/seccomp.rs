@@ -116,7 +116,12 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let mut denied: BTreeMap<i64, Vec<SeccompRule>> =
         DENIED.iter().map(|&call| (call, Vec::new())).collect();
     let argument = |index, operator, value| {
-        SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?])
+        SeccompRule::new(vec![SeccompCondition::new(
+            index,
+            SeccompCmpArgLen::Dword,
+            operator,
+            value,
+        )?])
     };
     denied.insert(
         libc::SYS_clone,
@@ -126,7 +131,10 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
             .collect::<Result<_, _>>()?,
     );
     // 0xffffffff only asks for the present personality.
-    denied.insert(libc::SYS_personality, vec![argument(0, SeccompCmpOp::Ne, 0xffff_ffff)?]);
+    denied.insert(
+        libc::SYS_personality,
+        vec![argument(0, SeccompCmpOp::Ne, 0xffff_ffff)?],
+    );
     denied.insert(libc::SYS_prlimit64, vec![argument(0, SeccompCmpOp::Ne, 0)?]);
     // clone3 hides its flags behind a pointer; the C library falls back to clone.
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
@@ -149,11 +157,21 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
 /// Kills callers of the x32 numbers, which share the architecture of plain x86-64.
 fn kill_x32() -> BpfProgram {
     const X32_BIT: u32 = 0x4000_0000;
-    let step = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    let step = |code: u32, jt, jf, k| sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
     vec![
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32_BIT),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_KILL_PROCESS,
+        ),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]
 }

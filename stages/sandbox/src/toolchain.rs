@@ -46,18 +46,29 @@ pub(crate) fn find_python(options: &Options) -> Option<Python> {
         Some(path) => vec![path.clone()],
         None => vec![PathBuf::from("/usr/bin/python3"), PathBuf::from("python3")],
     };
-    candidates.iter().find_map(|candidate| ask_python(candidate))
+    candidates
+        .iter()
+        .find_map(|candidate| ask_python(candidate))
 }
 
 fn ask_python(candidate: &Path) -> Option<Python> {
     let question = "import sys; print(sys.executable, sys.prefix, sys.base_prefix, sep='\\n')";
-    let output = Command::new(candidate).args(["-s", "-c", question]).output().ok()?;
+    let output = Command::new(candidate)
+        .args(["-s", "-c", question])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    let mut lines = text.lines().filter(|line| line.starts_with('/')).map(PathBuf::from);
+    let mut lines = text
+        .lines()
+        .filter(|line| line.starts_with('/'))
+        .map(PathBuf::from);
     let executable = lines.next().filter(|_| output.status.success())?;
     let mut folders: Vec<PathBuf> = lines.filter(|folder| !folder.starts_with("/usr")).collect();
     folders.dedup();
-    Some(Python { executable, folders })
+    Some(Python {
+        executable,
+        folders,
+    })
 }
 
 /// A compiler of the GNU family that works here.
@@ -73,8 +84,20 @@ pub(crate) struct Gnu {
 impl Gnu {
     /// Tries to link a small program; `None` if there is no way.
     pub(crate) fn find(sandbox: &Sandbox, language: Language) -> Result<Option<Gnu>, Error> {
-        const WAYS: [&[&str]; 4] = [&["-static", "-fuse-ld=lld"], &["-static"], &["-fuse-ld=lld"], &[]];
-        let Build::Gnu { driver, flags, libraries } = language.row().build else { return Ok(None) };
+        const WAYS: [&[&str]; 4] = [
+            &["-static", "-fuse-ld=lld"],
+            &["-static"],
+            &["-fuse-ld=lld"],
+            &[],
+        ];
+        let Build::Gnu {
+            driver,
+            flags,
+            libraries,
+        } = language.row().build
+        else {
+            return Ok(None);
+        };
         let Some(path) = ["/usr/local/bin", "/usr/bin", "/bin"]
             .iter()
             .map(|folder| Path::new(folder).join(driver))
@@ -83,10 +106,24 @@ impl Gnu {
             return Ok(None);
         };
         let driver = path.to_string_lossy().into_owned();
-        for link in WAYS {
-            let gnu = Gnu { driver: driver.clone(), flags, libraries, link, header_folder: None };
+        let has_lld = ["/usr/local/bin/ld.lld", "/usr/bin/ld.lld"]
+            .iter()
+            .any(|path| Path::new(path).exists());
+        for link in WAYS
+            .into_iter()
+            .filter(|link| has_lld || !link.contains(&"-fuse-ld=lld"))
+        {
+            let gnu = Gnu {
+                driver: driver.clone(),
+                flags,
+                libraries,
+                link,
+                header_folder: None,
+            };
             let compiled = gnu.compile(sandbox, language, b"int main() { return 0; }", &[])?;
-            let Some(executable) = compiled.collected.filter(|_| compiled.outcome.exit == Exit::Status(0))
+            let Some(executable) = compiled
+                .collected
+                .filter(|_| compiled.outcome.exit == Exit::Status(0))
             else {
                 continue;
             };
@@ -114,15 +151,20 @@ impl Gnu {
                 collect: "main",
                 limits: &compile_limits(),
             })?;
-            let Some(collected) = made.collected else { return Ok(self) };
-            fs::create_dir_all(&folder).map_err(Error::io("making the folder of the precompiled header"))?;
+            let Some(collected) = made.collected else {
+                return Ok(self);
+            };
+            fs::create_dir_all(&folder)
+                .map_err(Error::io("making the folder of the precompiled header"))?;
             let mut draft = tempfile::Builder::new()
                 .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
                 .tempfile_in(&folder)
                 .map_err(Error::io("writing the precompiled header"))?;
             std::io::copy(&mut std::fs::File::from(collected), &mut draft)
                 .map_err(Error::io("writing the precompiled header"))?;
-            draft.persist(&header).map_err(|failed| Error::io("keeping the precompiled header")(failed.error))?;
+            draft
+                .persist(&header)
+                .map_err(|failed| Error::io("keeping the precompiled header")(failed.error))?;
         }
         let shown = format!("{HEADERS}/{name}");
         self.header_folder = Some(shown.clone());
@@ -143,9 +185,16 @@ impl Gnu {
     }
 
     fn version(&self, sandbox: &Sandbox) -> Result<String, Error> {
-        let arguments = [self.driver.as_str(), "-dumpfullversion", "-dumpmachine", "-v"];
+        let arguments = [
+            self.driver.as_str(),
+            "-dumpfullversion",
+            "-dumpmachine",
+            "-v",
+        ];
         let answer = sandbox.run_raw(Raw {
-            arguments: arguments.map(|argument| argument.as_bytes().to_vec()).to_vec(),
+            arguments: arguments
+                .map(|argument| argument.as_bytes().to_vec())
+                .to_vec(),
             files: &[],
             collect: "",
             limits: &compile_limits(),
@@ -183,13 +232,22 @@ impl Gnu {
         let last = self.libraries.iter().chain(self.link.iter());
         arguments.extend(last.map(|argument| argument.as_bytes().to_vec()));
         let limits = compile_limits();
-        sandbox.run_raw(Raw { arguments, files: &[(name, source)], collect: "main", limits: &limits })
+        sandbox.run_raw(Raw {
+            arguments,
+            files: &[(name, source)],
+            collect: "main",
+            limits: &limits,
+        })
     }
 }
 
 impl Python {
     /// Asks the interpreter whether a source is a program.
-    pub(crate) fn check(&self, sandbox: &Sandbox, source: &[u8]) -> Result<crate::sandbox::RawDone, Error> {
+    pub(crate) fn check(
+        &self,
+        sandbox: &Sandbox,
+        source: &[u8],
+    ) -> Result<crate::sandbox::RawDone, Error> {
         const CHECK: &str = "import sys\ntry:\n compile(open('main.py','rb').read(),'main.py','exec')\n\
             except BaseException as e:\n import traceback\n \
             sys.stderr.write(''.join(traceback.format_exception_only(type(e),e)))\n sys.exit(1)\n";
@@ -199,14 +257,20 @@ impl Python {
             arguments: arguments.map(<[u8]>::to_vec).to_vec(),
             files: &[("main.py", source)],
             collect: "",
-            limits: &Limits { cpu_s: 10.0, memory_bytes: 512 << 20, ..Limits::default() },
+            limits: &Limits {
+                cpu_s: 10.0,
+                memory_bytes: 512 << 20,
+                ..Limits::default()
+            },
         })
     }
 
     /// The command that runs `main.py`: site and its `exit()` stay, user folders do not.
     pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
         let executable = self.executable.as_os_str().as_bytes();
-        [executable, b"-s", b"-B", b"main.py"].map(<[u8]>::to_vec).to_vec()
+        [executable, b"-s", b"-B", b"main.py"]
+            .map(<[u8]>::to_vec)
+            .to_vec()
     }
 }
 
@@ -218,13 +282,17 @@ pub(crate) fn starts_with_the_header(source: &[u8]) -> bool {
     loop {
         if let Some(comment) = rest.strip_prefix("//") {
             // A backslash would carry the comment on; rare enough to go without.
-            let Some((line, after)) = comment.split_once('\n') else { return false };
+            let Some((line, after)) = comment.split_once('\n') else {
+                return false;
+            };
             if line.trim_end().ends_with('\\') {
                 return false;
             }
             rest = after.trim_start();
         } else if let Some(comment) = rest.strip_prefix("/*") {
-            let Some((_, after)) = comment.split_once("*/") else { return false };
+            let Some((_, after)) = comment.split_once("*/") else {
+                return false;
+            };
             rest = after.trim_start();
         } else {
             break;
@@ -232,7 +300,9 @@ pub(crate) fn starts_with_the_header(source: &[u8]) -> bool {
     }
     let line = rest.lines().next().unwrap_or_default();
     let words: String = line.chars().filter(|char| !char.is_whitespace()).collect();
-    ["#include<bits/stdc++.h>", "#include\"bits/stdc++.h\""].iter().any(|form| words.starts_with(form))
+    ["#include<bits/stdc++.h>", "#include\"bits/stdc++.h\""]
+        .iter()
+        .any(|form| words.starts_with(form))
 }
 
 #[cfg(test)]

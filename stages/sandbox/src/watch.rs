@@ -37,7 +37,12 @@ pub(crate) fn watch(
     scope: Scope,
     is_abandoned: impl Fn() -> bool,
 ) -> Measured {
-    let mut run = Run { leader, status: None, cpu_ns: 0, memory_bytes: 0 };
+    let mut run = Run {
+        leader,
+        status: None,
+        cpu_ns: 0,
+        memory_bytes: 0,
+    };
     let limit_ns = (limits.cpu_s * 1e9) as u64;
     let mut stopped = None;
     let mut wall_ns = 0;
@@ -86,7 +91,13 @@ pub(crate) fn watch(
     } else {
         Exit::Status(libc::WEXITSTATUS(status))
     };
-    Measured { exit, stopped, cpu_ns: run.cpu_ns, wall_ns, memory_bytes: run.memory_bytes }
+    Measured {
+        exit,
+        stopped,
+        cpu_ns: run.cpu_ns,
+        wall_ns,
+        memory_bytes: run.memory_bytes,
+    }
 }
 
 struct Run {
@@ -132,10 +143,16 @@ fn reason_to_stop(
 }
 
 fn processes(leader: i32, scope: Scope) -> Vec<i32> {
-    let numbers = |text: String| text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let numbers = |text: String| {
+        text.split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect()
+    };
     match scope {
         Scope::Namespace => {
-            let Ok(entries) = fs::read_dir("/proc") else { return vec![leader] };
+            let Ok(entries) = fs::read_dir("/proc") else {
+                return vec![leader];
+            };
             entries
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
                 .filter(|&pid| pid != 1)
@@ -165,9 +182,13 @@ fn live_cpu_ns(leader: i32, scope: Scope) -> u64 {
 /// CPU time of the children that a live process has waited for, to the kernel's 10 ms.
 fn waited_cpu_ns(pid: i32) -> u64 {
     const TICK_NS: u64 = 10_000_000;
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return 0 };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return 0;
+    };
     // The name may hold blanks and brackets: fields count from its last bracket.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return 0 };
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return 0;
+    };
     fields
         .split_whitespace()
         .skip(13)
@@ -181,7 +202,9 @@ fn waited_cpu_ns(pid: i32) -> u64 {
 fn starved_ns(leader: i32, scope: Scope) -> Option<u64> {
     let mut total = None;
     for pid in processes(leader, scope) {
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
         for thread in threads.flatten() {
             let path = thread.path().join("schedstat");
             if let Ok(numbers) = fs::read_to_string(path)

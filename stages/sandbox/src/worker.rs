@@ -41,13 +41,25 @@ impl Worker {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|source| Error::Spawn { path: binary.to_owned(), source })?;
-        let worker = Worker { channel: Some(channel), launcher };
-        let no_handshake =
-            |reason: String| Error::NoHandshake { path: binary.to_owned(), reason };
+            .map_err(|source| Error::Spawn {
+                path: binary.to_owned(),
+                source,
+            })?;
+        let worker = Worker {
+            channel: Some(channel),
+            launcher,
+        };
+        let no_handshake = |reason: String| Error::NoHandshake {
+            path: binary.to_owned(),
+            reason,
+        };
         let channel = worker.channel();
-        channel.set_timeout(timeout).map_err(Error::io("setting a timeout"))?;
-        channel.send(&setup.encode(), &[]).map_err(|error| no_handshake(error.to_string()))?;
+        channel
+            .set_timeout(timeout)
+            .map_err(Error::io("setting a timeout"))?;
+        channel
+            .send(&setup.encode(), &[])
+            .map_err(|error| no_handshake(error.to_string()))?;
         let reply = match channel.receive() {
             Ok(Some((message, _))) => Reply::decode(&message),
             Ok(None) => return Err(no_handshake("it ended".to_owned())),
@@ -69,8 +81,12 @@ impl Worker {
         let lost = |reason: String| Error::WorkerLost { reason };
         let channel = self.channel();
         let patience = Duration::from_secs_f64(request.limits.wall_s()) + PATIENCE;
-        channel.set_timeout(patience).map_err(Error::io("setting a timeout"))?;
-        channel.send(&request.encode(), descriptors).map_err(|error| lost(error.to_string()))?;
+        channel
+            .set_timeout(patience)
+            .map_err(Error::io("setting a timeout"))?;
+        channel
+            .send(&request.encode(), descriptors)
+            .map_err(|error| lost(error.to_string()))?;
         match channel.receive() {
             Ok(Some((message, descriptors))) => match Reply::decode(&message) {
                 Some(Reply::Done(measured)) => Ok((measured, descriptors.into_iter().next())),

@@ -5,7 +5,11 @@ use std::sync::LazyLock;
 use sandbox::{Compiled, Language, Limits, Options, Outcome, Sandbox};
 
 static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| {
-    Sandbox::new(&Options { workers: 2, ..Options::default() }).expect("a container on this machine")
+    Sandbox::new(&Options {
+        workers: 2,
+        ..Options::default()
+    })
+    .expect("a container on this machine")
 });
 
 pub(crate) fn sandbox() -> &'static Sandbox {
@@ -23,8 +27,15 @@ pub(crate) fn run(language: Language, source: &str, stdin: &str) -> Outcome {
     run_within(language, source, stdin, &Limits::default())
 }
 
-pub(crate) fn run_within(language: Language, source: &str, stdin: &str, limits: &Limits) -> Outcome {
-    sandbox().run(&compile(language, source), stdin.as_bytes(), limits).expect("the sandbox works")
+pub(crate) fn run_within(
+    language: Language,
+    source: &str,
+    stdin: &str,
+    limits: &Limits,
+) -> Outcome {
+    sandbox()
+        .run(&compile(language, source), stdin.as_bytes(), limits)
+        .expect("the sandbox works")
 }
 
 /// What a program that ended well wrote.
