@@ -1,0 +1,80 @@
+//! The prompt template and the form of an answer, in one place (paper, section 2: "the problem
+//! description is the input, the solution the output").
+//!
+//! Called by `mix`, `triplets` and `tokenizer` here, and by whatever samples from a model: a
+//! model must be asked exactly as it was taught. A changed template is a changed result, so this
+//! file is among the `SOURCES` of each of those stages.
+//!
+//! Promises: prompt and completion are tokenised separately and their ids concatenated, in
+//! training and in sampling alike, because at the border enc(a) + enc(b) may differ from
+//! enc(a + b). Special tokens are never text: the end of the answer is one id that the trainer
+//! appends, so that a statement which happens to spell `<|eos|>` ends nothing.
+
+use crate::language::Language;
+
+/// The text before the answer.
+///
+/// The statement comes first and the language last: the marker then stands next to the answer,
+/// where a short-sighted model sees it too, and all languages of a problem share the prefix.
+/// A problem without a statement (some dumps have none) is asked by its name.
+pub fn prompt(name: &str, description: &str, language: Language) -> String {
+    let statement = match description.trim() {
+        "" => name.trim(),
+        statement => statement,
+    };
+    // The line break ends the prompt, so that the answer's first token is the same with and
+    // without a prompt before it.
+    format!(
+        "{}\n\n### {}\n",
+        statement.replace("\r\n", "\n"),
+        language.title()
+    )
+}
+
+/// The answer: the program with `\n` line ends and no blank end.
+///
+/// Uniform line ends keep two spellings of one program from being different tokens; blank ends
+/// would teach the model to go on after the program.
+pub fn completion(source: &str) -> String {
+    source.replace("\r\n", "\n").trim_end().to_owned()
+}
+
+/// The program text by which duplicates are found: no blank lines, no blanks at line ends.
+///
+/// Indentation stays, since it has meaning in Python.
+pub fn normalised(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    for line in source
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+    {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template() {
+        assert_eq!(
+            prompt("A. Sum", " Add.\r\nInput\n", Language::Cpp),
+            "Add.\nInput\n\n### C++\n"
+        );
+        assert_eq!(
+            prompt("A. Sum", " ", Language::Python3),
+            "A. Sum\n\n### Python 3\n"
+        );
+        assert_eq!(completion("a\r\nb\n\n"), "a\nb");
+    }
+
+    #[test]
+    fn normal_form_keeps_indentation_only() {
+        assert_eq!(normalised("if a:  \r\n\r\n    b\t\n"), "if a:\n    b\n");
+        assert_ne!(normalised("a\n  b"), normalised("a\nb"));
+    }
+}

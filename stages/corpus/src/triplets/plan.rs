@@ -1,0 +1,238 @@
+//! What `triplets` has to do: groups of rows, chosen queries, shards.
+//!
+//! Made before any program text is read, from ids, languages and the column `correct` alone. The
+//! same inputs and settings give the same plan, so that a run that goes on after an interruption
+//! finds the shards that it wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use anyhow::{Result, ensure};
+use engine::rng::{self, Rng as _};
+use engine::{BoundInput, Ctx};
+
+use super::What;
+use crate::drops::Drops;
+use crate::language::Language;
+use crate::schema::Solution;
+use crate::solution::id_number;
+use crate::statements::Statements;
+use crate::table::Table;
+
+/// Shards that the work is cut into, roughly.
+const SHARDS: u64 = 64;
+/// Most rows of a shard that has more than one group: bounds memory.
+const SHARD_ROWS: u64 = 16_384;
+
+crate::table! {
+    /// A solution without its text.
+    struct Head in "solutions" {
+        solution_id: String,
+        problem_id: String,
+        language: String,
+        correct: bool,
+    }
+}
+
+/// The adjacent rows of one problem in one table.
+pub(super) struct Group {
+    pub(super) table: usize,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// Rows (from `start`) of correct solutions to find wrong ones for.
+    pub(super) queries: Vec<u32>,
+    /// Pairs to compare.
+    cost: u64,
+}
+
+/// Groups that are computed together.
+pub(super) struct Shard {
+    pub(super) groups: Range<usize>,
+    pub(super) queries: u64,
+}
+
+pub(super) struct Plan {
+    pub(super) tables: Vec<Table<Solution>>,
+    pub(super) groups: Vec<Group>,
+    pub(super) shards: Vec<Shard>,
+}
+
+/// A correct solution with a wrong one to go with, before the cap.
+struct Query {
+    row: u32,
+    priority: u64,
+}
+
+impl Plan {
+    pub(super) fn read(
+        what: &What,
+        ctx: &Ctx,
+        statements: &Statements,
+        dropped: &mut Drops,
+    ) -> Result<Self> {
+        let mut tables = Vec::new();
+        let mut found: Vec<(Group, Vec<Query>)> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (number, BoundInput { path, label }) in ctx.inputs("solutions").iter().enumerate() {
+            let heads = Table::<Head>::open(path, label)?;
+            let progress = ctx.progress(label, "solutions", Some(heads.len()));
+            let mut group: Vec<Head> = Vec::new();
+            let mut start = 0;
+            // One row more than there are ends the last group.
+            for head in heads.rows()?.map(Some).chain([None]) {
+                ctx.check_cancelled()?;
+                progress.inc(1);
+                let head = head.transpose()?;
+                let same = match (&head, group.first()) {
+                    (Some(head), Some(first)) => head.problem_id == first.problem_id,
+                    (_, None) => true,
+                    (None, _) => false,
+                };
+                if !same {
+                    let end = start + group.len() as u64;
+                    let problem = group[0].problem_id.clone();
+                    let queries = queries(&group, what, ctx.seed(), statements, dropped);
+                    ensure!(
+                        seen.insert((number, problem)),
+                        "the rows of problem {} are not adjacent in {label} (again at row {start}): \
+                         sort the table by problem_id",
+                        group[0].problem_id
+                    );
+                    if let Some((queries, cost)) = queries {
+                        let group = Group {
+                            table: number,
+                            start,
+                            end,
+                            queries: Vec::new(),
+                            cost,
+                        };
+                        found.push((group, queries));
+                    }
+                    start = end;
+                    group.clear();
+                }
+                group.extend(head);
+            }
+            tables.push(Table::open(path, label)?);
+        }
+        let groups = cap(found, what, dropped);
+        let shards = cut(&groups);
+        Ok(Self {
+            tables,
+            groups,
+            shards,
+        })
+    }
+
+    pub(super) fn queries(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.queries).sum()
+    }
+}
+
+/// The correct solutions of a problem that have a wrong one in their language, and the number of
+/// pairs to compare.
+fn queries(
+    group: &[Head],
+    what: &What,
+    seed: u64,
+    statements: &Statements,
+    dropped: &mut Drops,
+) -> Option<(Vec<Query>, u64)> {
+    if let Err(reason) = statements.trainable(&group[0].problem_id) {
+        dropped.add_many(reason, group.len() as u64, || group[0].problem_id.clone());
+        return None;
+    }
+    let mut wrong: BTreeMap<&str, u64> = BTreeMap::new();
+    for head in group.iter().filter(|head| !head.correct) {
+        *wrong.entry(&head.language).or_default() += 1;
+    }
+    let mut by_language: BTreeMap<&str, Vec<Query>> = BTreeMap::new();
+    for (row, head) in group.iter().enumerate().filter(|(_, head)| head.correct) {
+        let language = Language::from_name(&head.language);
+        if !language.is_some_and(|language| what.languages.contains(&language)) {
+            dropped.add("other_language", || head.solution_id.clone());
+        } else if !wrong.contains_key(&head.language.as_str()) {
+            dropped.add("no_wrong_solution", || head.solution_id.clone());
+        } else {
+            let id = id_number(&head.solution_id);
+            let priority = rng::rng(seed, "triplets.choice", id).next_u64();
+            by_language.entry(&head.language).or_default().push(Query {
+                row: row as u32,
+                priority,
+            });
+        }
+    }
+    let mut all = Vec::new();
+    let mut cost = 0;
+    for (language, mut queries) in by_language {
+        let most = what.correct_per_problem as usize;
+        if most > 0 && queries.len() > most {
+            queries.sort_unstable_by_key(|query| (query.priority, query.row));
+            let over = queries.len() - most;
+            dropped.add_many("over_correct_per_problem", over as u64, || {
+                group[0].problem_id.clone()
+            });
+            queries.truncate(most);
+        }
+        cost += queries.len() as u64 * wrong[language];
+        all.extend(queries);
+    }
+    all.sort_unstable_by_key(|query| query.row);
+    (!all.is_empty()).then_some((all, cost))
+}
+
+/// Keeps as many queries as give the wanted number of triplets, those of lowest priority.
+fn cap(found: Vec<(Group, Vec<Query>)>, what: &What, dropped: &mut Drops) -> Vec<Group> {
+    let (nearest, random) = what.chances();
+    let all: usize = found.iter().map(|(_, queries)| queries.len()).sum();
+    let wanted = (what.triplets as f64 / (nearest + random)).ceil() as usize;
+    let mut most = u64::MAX;
+    if what.triplets > 0 && wanted < all {
+        let mut priorities: Vec<u64> = found
+            .iter()
+            .flat_map(|(_, queries)| queries.iter().map(|q| q.priority))
+            .collect();
+        most = *priorities.select_nth_unstable(wanted.max(1) - 1).1;
+        dropped.add_many("over_cap", (all - wanted) as u64, || {
+            format!("{wanted} wanted")
+        });
+    }
+    let kept = found.into_iter().filter_map(|(mut group, queries)| {
+        let kept = queries
+            .iter()
+            .filter(|query| query.priority <= most)
+            .map(|query| query.row);
+        let all = queries.len() as u64;
+        group.queries = kept.collect();
+        group.cost = group.cost * group.queries.len() as u64 / all;
+        (!group.queries.is_empty()).then_some(group)
+    });
+    kept.collect()
+}
+
+/// Cuts the groups into shards of similar cost.
+fn cut(groups: &[Group]) -> Vec<Shard> {
+    let share = groups.iter().map(|group| group.cost).sum::<u64>() / SHARDS + 1;
+    let mut shards = Vec::new();
+    let (mut start, mut cost, mut rows, mut queries) = (0, 0, 0, 0);
+    for (number, group) in groups.iter().enumerate() {
+        let length = group.end - group.start;
+        if number > start && (cost >= share || rows + length > SHARD_ROWS) {
+            shards.push(Shard {
+                groups: start..number,
+                queries,
+            });
+            (start, cost, rows, queries) = (number, 0, 0, 0);
+        }
+        cost += group.cost;
+        rows += length;
+        queries += group.queries.len() as u64;
+    }
+    if start < groups.len() {
+        shards.push(Shard {
+            groups: start..groups.len(),
+            queries,
+        });
+    }
+    shards
+}
