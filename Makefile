@@ -15,7 +15,7 @@ REFS    := $(or $(IOTA_ARTIFACTS),artifacts)/refs/$(basename $(notdir $(RECIPE))
 # cargo may have been installed a moment ago, by `make setup`.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-STAGES  := contest ingest dump verify decontaminate tokenizer mix triplets \
+STAGES  := contest ingest dump verify decontaminate split tokenizer mix triplets \
            init adapt sft sample judge report
 LOOKS   := plan status graph
 # Looked up only when tests are run.
