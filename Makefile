@@ -64,8 +64,9 @@ lint: ## Format check, clippy and documentation, warnings being errors
 	@cargo clippy --release --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
-bench: build ## Run the benchmarks
-	@cargo bench --benches $(ARGS)
+bench: run ## Time a run with nothing to do, and run the crates' benchmarks
+	@scripts/bench-noop --iota $(IOTA) --recipe $(RECIPE)
+	@$(if $(wildcard stages/*/benches pipeline/*/benches),cargo bench --bench '*')
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
