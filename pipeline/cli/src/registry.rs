@@ -9,10 +9,7 @@ use engine::{Registry, define, recipe::Library};
 pub(crate) const RECIPES: Library = &[
     ("tiny", include_str!("../recipes/tiny.toml")),
     ("mini", include_str!("../recipes/mini.toml")),
-    (
-        "iotacode-1.3b",
-        include_str!("../recipes/iotacode-1.3b.toml"),
-    ),
+    ("iotacode-1.3b", include_str!("../recipes/iotacode-1.3b.toml")),
 ];
 
 const CODE: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/code.rs"));
@@ -22,9 +19,24 @@ pub(crate) fn registry() -> Registry {
     Registry::new(
         vec![
             // Data: problems and solutions.
+            define::<contest::Contest>(),
+            define::<corpus::ingest::Ingest>(),
+            define::<corpus::dump::Dump>(),
+            define::<corpus::decontaminate::Decontaminate>(),
+            define::<judge::verify::Verify>(),
             // Text: what models are trained on.
+            define::<corpus::tokenizer::Tokenizer>(),
+            define::<corpus::mix::Mix>(),
+            define::<corpus::triplets::Triplets>(),
+            define::<corpus::split::Split>(),
             // Models.
+            define::<train::init::Init>(),
+            define::<train::adapt::Adapt>(),
+            define::<train::sft::Sft>(),
             // Evaluation.
+            define::<judge::sample::Sample>(),
+            define::<judge::judge::Judge>(),
+            define::<judge::report::Report>(),
         ],
         CODE,
     )

@@ -34,7 +34,7 @@ fn read(
     depth: usize,
 ) -> Result<(String, Table), Error> {
     let path = Path::new(name_or_path);
-    let is_path = path.extension().is_some() || name_or_path.contains('/');
+    let is_path = name_or_path.ends_with(".toml") || name_or_path.contains('/');
     let (name, file, text) = if is_path {
         let name = path
             .file_stem()

@@ -1,0 +1,168 @@
+//! Stage `contest`: the embedded contest as tables.
+//!
+//! Wraps [`crate::generate`]; called by the engine. Downstream nothing can tell these tables
+//! from ingested ones. Whether every program does what it claims is decided by stage
+//! `verify`, not here.
+//!
+//! | output | columns |
+//! |---|---|
+//! | `problems` | `corpus::schema::Problem`, source `contest` |
+//! | `solutions` | `corpus::schema::Solution`, `claim` = style, or the error's kind |
+
+use corpus::{language, schema, solution::new_solution, table::TableWriter};
+use engine::{Ctx, Input, Invalid, NoHow, Output, Stage};
+use serde::{Deserialize, Serialize};
+
+/// The embedded contest.
+#[derive(Clone, Copy, Debug)]
+pub struct Contest;
+
+/// What is made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct What {
+    /// Number of problems over all splits.
+    pub problems: usize,
+    /// Share of constants and compositions that are held out for the test split.
+    pub test_share: f64,
+    /// Tests of a problem, before those that its family adds.
+    pub tests_per_problem: usize,
+    /// Right programs of a problem, at most.
+    pub solutions_per_problem: usize,
+    /// Wrong programs of a problem, at most.
+    pub incorrect_per_problem: usize,
+}
+
+impl Default for What {
+    fn default() -> Self {
+        let options = crate::Options::default();
+        Self {
+            problems: options.problems,
+            test_share: options.test_share,
+            tests_per_problem: options.tests_per_problem,
+            solutions_per_problem: options.solutions_per_problem,
+            incorrect_per_problem: options.incorrect_per_problem,
+        }
+    }
+}
+
+impl Stage for Contest {
+    const NAME: &'static str = "contest";
+    /// 1: first.
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Makes the embedded contest: small problems by rule.";
+    const INPUTS: &'static [Input] = &[];
+    const OUTPUTS: &'static [Output] = &[Output::table("problems"), Output::table("solutions")];
+    const SOURCES: &'static [&'static str] = &["contest/src"];
+    type What = What;
+    type How = NoHow;
+
+    fn check(what: &What) -> Result<(), Invalid> {
+        Invalid::unless(what.problems > 0, "problems", "must be at least 1")?;
+        Invalid::unless(
+            (0.0..=0.5).contains(&what.test_share),
+            "test_share",
+            "must be between 0 and 0.5: what is held out cannot be learnt from",
+        )?;
+        Invalid::unless(
+            what.tests_per_problem >= 3,
+            "tests_per_problem",
+            "must be at least 3",
+        )
+    }
+
+    fn run(what: &What, _how: &NoHow, ctx: &Ctx) -> anyhow::Result<()> {
+        let made = crate::generate(&crate::Options {
+            seed: ctx.seed(),
+            problems: what.problems,
+            test_share: what.test_share,
+            tests_per_problem: what.tests_per_problem,
+            solutions_per_problem: what.solutions_per_problem,
+            incorrect_per_problem: what.incorrect_per_problem,
+        });
+        let progress = ctx.progress("problems", "problems", Some(made.len() as u64));
+        let mut problems = TableWriter::create(&ctx.output("problems"))?;
+        let mut solutions = TableWriter::create(&ctx.output("solutions"))?;
+        let (mut right, mut wrong) = (0_u32, 0_u32);
+        let mut by_split = std::collections::BTreeMap::new();
+        for problem in made {
+            ctx.check_cancelled()?;
+            for (solution, correct) in problem
+                .solutions
+                .iter()
+                .map(|solution| (solution, true))
+                .chain(problem.incorrect.iter().map(|solution| (solution, false)))
+            {
+                *(if correct { &mut right } else { &mut wrong }) += 1;
+                solutions.push(solution_row(&problem.name, solution, correct))?;
+            }
+            *by_split.entry(split_name(problem.split)).or_insert(0_u32) += 1;
+            problems.push(problem_row(problem))?;
+            progress.inc(1);
+        }
+        ctx.metric("problems", problems.finish()? as f64);
+        solutions.finish()?;
+        for (split, count) in by_split {
+            ctx.metric(&format!("problems.{split}"), f64::from(count));
+        }
+        ctx.metric("solutions.right", f64::from(right));
+        ctx.metric("solutions.wrong", f64::from(wrong));
+        Ok(())
+    }
+}
+
+fn split_name(split: crate::Split) -> &'static str {
+    match split {
+        crate::Split::Train => "train",
+        crate::Split::Valid => "valid",
+        crate::Split::Test => "test",
+    }
+}
+
+fn solution_row(problem: &str, solution: &crate::Solution, correct: bool) -> schema::Solution {
+    let language = match solution.language {
+        crate::Language::Python3 => language::Language::Python3,
+        crate::Language::Cpp => language::Language::Cpp,
+    };
+    schema::Solution {
+        claim: Some(solution.style.clone()),
+        ..new_solution(
+            problem,
+            language,
+            solution.source.clone(),
+            correct,
+            "contest",
+        )
+    }
+}
+
+fn problem_row(problem: crate::Problem) -> schema::Problem {
+    let tests = |tests: Vec<crate::tests::Test>| {
+        tests
+            .into_iter()
+            .map(|test| schema::TestCase {
+                input: test.0,
+                output: test.1,
+            })
+            .collect()
+    };
+    schema::Problem {
+        problem_id: problem.name.clone(),
+        name: problem.name,
+        source: "contest".to_owned(),
+        split: split_name(problem.split).to_owned(),
+        description: problem.description,
+        contest_id: None,
+        index: None,
+        rating: None,
+        tags: problem.tags,
+        difficulty: problem.difficulty,
+        time_limit_s: Some(problem.time_limit_s),
+        memory_limit_bytes: Some(problem.memory_limit_bytes),
+        public_tests: tests(problem.public_tests),
+        private_tests: tests(problem.private_tests),
+        generated_tests: tests(problem.generated_tests),
+        input_file: None,
+        output_file: None,
+    }
+}
