@@ -169,12 +169,11 @@ impl Container {
         descriptors: &[OwnedFd],
     ) -> io::Result<(Measured, Option<OwnedFd>)> {
         let result = self.run_once(channel, request, descriptors);
-        match &mut self.filesystem {
-            Some(filesystem) => filesystem.reset()?,
-            None => {
-                fs::remove_dir_all(&self.work)?;
-                fs::create_dir(&self.work)?;
-            }
+        if let Some(filesystem) = &mut self.filesystem {
+            filesystem.reset()?;
+        } else {
+            fs::remove_dir_all(&self.work)?;
+            fs::create_dir(&self.work)?;
         }
         result
     }

@@ -74,7 +74,7 @@ impl Default for Options {
             launcher: None,
             program_cache_bytes: 256 << 20,
             unsafe_mode: false,
-            start_timeout: Duration::from_secs(60),
+            start_timeout: Duration::from_mins(1),
         }
     }
 }

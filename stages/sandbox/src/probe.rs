@@ -8,7 +8,7 @@
 use std::{
     io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, OwnedFd},
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
@@ -83,7 +83,7 @@ fn holds(layers: Option<&Layers>, attempts_fail: impl FnOnce() -> bool) -> bool 
                 };
                 Prepared::new(&launch).confine_self().is_ok()
             });
-            let code = if confined && attempts_fail() { 0 } else { 1 };
+            let code = i32::from(!(confined && attempts_fail()));
             // SAFETY: ends the child at once; nothing of the parent's is run down.
             unsafe { libc::_exit(code) }
         }
@@ -175,7 +175,7 @@ pub(crate) fn seccomp(layers: &Layers) -> bool {
 
 /// A file that the modes allow to be read is out of reach.
 pub(crate) fn landlock(layers: &Layers) -> bool {
-    let Some(Ok(ruleset)) = layers.landlock.as_ref().map(|fd| fd.try_clone()) else {
+    let Some(Ok(ruleset)) = layers.landlock.as_ref().map(OwnedFd::try_clone) else {
         return false;
     };
     let layers = Layers {

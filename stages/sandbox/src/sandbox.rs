@@ -300,15 +300,13 @@ impl Sandbox {
         let place = {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
-                match free.pop() {
-                    Some(place) => break place,
-                    None => {
-                        free = self
-                            .freed
-                            .wait(free)
-                            .unwrap_or_else(PoisonError::into_inner)
-                    }
+                if let Some(place) = free.pop() {
+                    break place;
                 }
+                free = self
+                    .freed
+                    .wait(free)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
         };
         let started = match place {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Beyond the run's own bound on wall time, before a worker counts as lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a launcher may take to end by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
 

@@ -1,9 +1,11 @@
 //! Hostile programs: what they try fails, and nothing of them is left.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod support;
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
+use fs_err as fs;
 use sandbox::{
     Exit,
     Language::{Cpp, Python3},
@@ -31,8 +33,8 @@ fn there_is_no_network() {
 #[test]
 fn files_outside_can_be_neither_read_nor_written() {
     let host = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(host.path(), "secret").unwrap();
-    std::fs::set_permissions(host.path(), std::fs::Permissions::from_mode(0o666)).unwrap();
+    fs::write(host.path(), "secret").unwrap();
+    fs::set_permissions(host.path(), std::fs::Permissions::from_mode(0o666)).unwrap();
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let source = "import sys,os\nfor line in sys.stdin:\n path=line.strip()\n for mode in 'rw':\n  try:\n   \
         open(path,mode).read(1)\n   print('ESCAPED',mode,path)\n  except OSError: pass\n\
@@ -53,7 +55,7 @@ fn files_outside_can_be_neither_read_nor_written() {
     // A path below /tmp is the container's own, whatever the program writes there.
     let writes = format!("open({:?},'w').write('pwned')", host.path());
     run(Python3, &writes, "");
-    assert_eq!(std::fs::read_to_string(host.path()).unwrap(), "secret");
+    assert_eq!(fs::read_to_string(host.path()).unwrap(), "secret");
     let places = "import os\nfor d in ('/usr','/usr/bin','/bin','/lib','/etc','/','/dev','/proc','/box'):\n \
         try:\n  open(d+'/x','w'); print('ESCAPED',d)\n except OSError: pass\nprint('done')";
     assert_eq!(text(&run(Python3, places, "")), "done\n");
@@ -166,7 +168,7 @@ fn a_program_cannot_change_itself_or_its_input() {
 #[test]
 fn the_compiler_cannot_read_the_host_either() {
     let host = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(host.path(), "secret").unwrap();
+    fs::write(host.path(), "secret").unwrap();
     for path in [
         host.path().to_str().unwrap(),
         "/etc/shadow",

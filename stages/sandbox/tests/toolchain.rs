@@ -1,7 +1,9 @@
 //! The precompiled header, and what becomes of a weak or foreign launcher.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::path::PathBuf;
 
+use fs_err as fs;
 use sandbox::{Error, Language::Cpp, Limits, Options, Sandbox};
 
 sandbox::launcher_before_main!();
@@ -33,22 +35,19 @@ fn the_precompiled_header_is_made_once_and_changes_no_program() {
         "6",
         "the header is never forced upon a program"
     );
-    let counted = |folder: &std::path::Path| std::fs::read_dir(folder).unwrap().count();
+    let counted = |folder: &std::path::Path| fs::read_dir(folder).unwrap().count();
     assert_eq!(counted(&cache.path().join("headers")), 1);
     drop(sandbox);
-    let made = std::fs::read_dir(cache.path().join("headers"))
+    let made = fs::read_dir(cache.path().join("headers"))
         .unwrap()
         .next()
         .unwrap()
         .unwrap()
         .path();
     let header = made.join("bits/stdc++.h.gch");
-    let before = std::fs::metadata(&header).unwrap().modified().unwrap();
+    let before = fs::metadata(&header).unwrap().modified().unwrap();
     assert!(Sandbox::new(&options).unwrap().has_precompiled_header());
-    assert_eq!(
-        std::fs::metadata(&header).unwrap().modified().unwrap(),
-        before
-    );
+    assert_eq!(fs::metadata(&header).unwrap().modified().unwrap(), before);
 }
 
 #[test]
