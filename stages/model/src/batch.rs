@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 pub const IGNORE: i32 = -100;
 
 /// Token sequences laid end to end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Token ids of all sequences.
     pub ids: Vec<u32>,
@@ -24,12 +24,21 @@ pub struct Batch {
     pub bounds: Vec<usize>,
 }
 
+impl Default for Batch {
+    /// An empty batch.
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Batch {
     /// An empty batch to push sequences to.
     pub fn new() -> Self {
         Self {
+            ids: Vec::new(),
+            labels: Vec::new(),
+            positions: Vec::new(),
             bounds: vec![0],
-            ..Self::default()
         }
     }
 

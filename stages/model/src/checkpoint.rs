@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::config::Config;
-use crate::parameters::{Parameters, shapes};
+use crate::config::{Architecture, Config};
+use crate::parameters::{Parameters, Tensor, fill_normal, shapes};
 use crate::safetensors_file;
 use crate::tokenizer::Tokenizer;
 
@@ -80,6 +80,33 @@ impl Checkpoint {
             );
         }
         Ok(Self { config, parameters })
+    }
+
+    /// Turns a language model into a reward model: the head goes, a score head comes, drawn with
+    /// standard deviation `1 / √(hidden + 1)`.
+    ///
+    /// # Errors
+    /// The model is not a Llama language model.
+    pub fn into_score(mut self, seed: u64) -> Result<Self> {
+        ensure!(
+            self.config.architecture == Architecture::Llama,
+            "a reward model is made from a LlamaForCausalLM, not from a {}",
+            self.config.architecture.name()
+        );
+        self.config.architecture = Architecture::LlamaScore;
+        self.parameters.tensors.remove("lm_head.weight");
+        let width = self.config.hidden_size;
+        let mut score = Tensor::zeros(&[1, width]);
+        fill_normal(
+            &mut score.data,
+            1.0 / (width as f64 + 1.0).sqrt(),
+            seed,
+            "score.weight",
+        );
+        self.parameters
+            .tensors
+            .insert("score.weight".to_owned(), score);
+        Ok(self)
     }
 
     /// Writes the folder (made if needed): weights and configuration, and the tokenizer and

@@ -94,12 +94,12 @@ pub struct Sample {
 
 impl Decoder {
     /// Draws every sample of every request, in order of (request, sample). `observe` sees each
-    /// as it finishes, in no fixed order and from several threads; when it breaks, the samples
-    /// finished so far are returned.
+    /// as it finishes, in no fixed order and from several threads; when it breaks, the others are
+    /// given up and the samples finished so far are returned.
     ///
     /// # Errors
     /// A prompt is empty, longer than the model's positions, or has an unknown token; a
-    /// setting is out of range.
+    /// setting is out of range; the model's probabilities are not numbers.
     pub fn generate(
         &self,
         requests: &[Request],
@@ -151,6 +151,13 @@ impl Decoder {
             .into_inner()
             .expect("no thread panicked while pushing");
         samples.sort_by_key(|sample| (sample.request, sample.sample));
+        for sample in &samples {
+            ensure!(
+                sample.log_probs.iter().all(|log_prob| log_prob.is_finite()),
+                "sampling {}: the model's probabilities are not numbers; its training diverged",
+                requests[sample.request].key
+            );
+        }
         Ok(samples)
     }
 }

@@ -181,6 +181,25 @@ fn shards_and_half_precision_are_read() {
 }
 
 #[test]
+fn a_language_model_becomes_a_reward_model() {
+    let reward = Checkpoint::load(&path("models/llama_ds"))
+        .unwrap()
+        .into_score(7)
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    reward.save(folder.path(), None).unwrap();
+    let read = Checkpoint::load(folder.path()).unwrap();
+    assert_eq!(read, reward);
+    assert!(
+        read.parameters
+            .data("score.weight")
+            .iter()
+            .any(|w| *w < 0.0)
+    );
+    assert!(!read.parameters.tensors.contains_key("lm_head.weight"));
+}
+
+#[test]
 fn damaged_models_are_refused_by_name() {
     let folder = copy("llama_ds");
     let file = folder.path().join("model.safetensors");

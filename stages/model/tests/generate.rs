@@ -191,6 +191,20 @@ fn lengths_and_refusals() {
 }
 
 #[test]
+fn a_diverged_model_is_reported() {
+    let (network, mut parameters) = load("llama_ds");
+    parameters.data_mut("model.norm.weight").unwrap()[0] = f32::NAN;
+    let decoder = Decoder::new(&network, &parameters);
+    let settings = Settings::new(4, &[], 0);
+    let error = decoder
+        .generate(&[request("n", &[1], 2)], &settings, &|_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap_err();
+    assert!(error.to_string().contains("diverged"));
+}
+
+#[test]
 fn distributions_match_the_logits_processors() {
     let fixture = json("sampling.json");
     let logits: Vec<Vec<f32>> = serde_json::from_value(fixture["logits"].clone()).unwrap();

@@ -227,6 +227,27 @@ fn absent_gradients_are_frozen_and_change_no_other() {
 }
 
 #[test]
+#[should_panic(expected = "one backward pass")]
+fn a_second_backward_pass_is_a_bug() {
+    let (network, parameters) = load("llama_ds");
+    let (batch, mut workspace) = (batch(0..1), Workspace::new());
+    let mut gradients = parameters.zeros_like();
+    network
+        .train_nll(&parameters, &mut gradients, &batch, 1.0, &mut workspace)
+        .unwrap();
+    let d_log_probs = vec![1.0; batch.len()];
+    network.backward_log_probs(
+        &parameters,
+        &mut gradients,
+        &batch,
+        &d_log_probs,
+        None,
+        1.0,
+        &mut workspace,
+    );
+}
+
+#[test]
 fn labels_choose_the_tokens_in_the_loss() {
     let (network, parameters) = load("llama_ds");
     let mut batch = Batch::new();

@@ -3,6 +3,7 @@
 //! Used by `worker`. The prefix of the prompt that is being handed out is held here so that
 //! all its samples share it; it is freed when the last of them ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::Request;
@@ -12,6 +13,7 @@ use super::cache::Prefix;
 pub(super) struct Queue<'a> {
     requests: &'a [Request],
     next: Mutex<Next>,
+    closed: AtomicBool,
 }
 
 struct Next {
@@ -39,6 +41,7 @@ impl<'a> Queue<'a> {
                 sample: 0,
                 prefix: Arc::default(),
             }),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -69,12 +72,12 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Hands out nothing more.
+    /// Gives up everything that is not finished.
     pub(super) fn close(&self) {
-        let mut next = self
-            .next
-            .lock()
-            .expect("no thread panics while holding the queue");
-        next.request = self.requests.len();
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 }

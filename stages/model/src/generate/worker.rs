@@ -53,7 +53,7 @@ pub(super) fn run(decoder: &Decoder, queue: &Queue, settings: &Settings, done: &
                 }
             }
         }
-        if slots.is_empty() {
+        if slots.is_empty() || queue.is_closed() {
             return;
         }
         rows.clear();

@@ -46,6 +46,8 @@ pub struct Workspace {
     pub(super) heads: [Vec<f32>; 4],
     pub(super) delta: Vec<f32>,
     pub(super) d_hidden: Vec<f32>,
+    /// A forward pass ran and no backward pass has used up what it saved.
+    fresh: bool,
 }
 
 impl Workspace {
@@ -66,6 +68,7 @@ impl Workspace {
             tokens * config.intermediate_size,
         );
         let (query, kv) = (tokens * config.query_width(), tokens * config.kv_width());
+        self.fresh = true;
         self.blocks.resize_with(config.layers, Block::default);
         for block in &mut self.blocks {
             for (buffer, length) in [
@@ -107,6 +110,11 @@ impl Workspace {
 
     /// Starts a backward pass from a gradient of the hidden states, or from none.
     pub(super) fn start_backward(&mut self, d_hidden: Option<&[f32]>) {
+        assert!(
+            self.fresh,
+            "a forward pass serves one backward pass: run it again"
+        );
+        self.fresh = false;
         match d_hidden {
             Some(given) => self.d_hidden.copy_from_slice(given),
             None => self.d_hidden.fill(0.0),

@@ -116,7 +116,8 @@ vectorised! {
 }
 
 vectorised! {
-    /// The largest value; negative infinity for an empty slice, NaN if one is NaN.
+    /// The largest value; negative infinity for an empty slice. NaN may be passed over: the
+    /// sums of exponentials that follow carry it on.
     pub fn max(values: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let blocks = values.chunks_exact(LANES);
@@ -131,7 +132,7 @@ vectorised! {
         }
         let mut best = lanes[0];
         for lane in lanes {
-            if lane > best || lane.is_nan() {
+            if lane > best {
                 best = lane;
             }
         }

@@ -35,6 +35,21 @@ impl Default for SpecialTokens {
     }
 }
 
+impl SpecialTokens {
+    /// The text of the `tokenizer_config.json` with which transformers loads the tokenizer.
+    pub fn config_json(&self, max_positions: usize) -> String {
+        let value = serde_json::json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": self.pad,
+            "bos_token": self.bos,
+            "eos_token": self.eos,
+            "model_max_length": max_positions,
+            "clean_up_tokenization_spaces": false,
+        });
+        format!("{value:#}\n")
+    }
+}
+
 /// Trains on `texts` and returns the bytes of a `tokenizer.json` with at most `vocab_size`
 /// entries (fewer when the texts have fewer repeated pairs).
 ///
