@@ -84,7 +84,7 @@ fn equal_as_published(left: &[u8], right: &[u8]) -> bool {
 
 fn equals_itself_as_published(token: &[u8]) -> bool {
     // No plain number this short leaves the range of doubles.
-    let is_plain = token.len() < 300 && token.iter().all(|byte| byte.is_ascii_digit());
+    let is_plain = token.len() < 300 && token.iter().all(u8::is_ascii_digit);
     is_plain || equal_as_published(token, token)
 }
 
