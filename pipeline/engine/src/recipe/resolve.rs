@@ -7,7 +7,10 @@ use crate::{
     registry::BadSettings,
     value::{Place, Shape, Sources, Table, Value, merge, place_of, table_to_json},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 type Result<T> = std::result::Result<T, Box<RecipeError>>;
 
@@ -315,14 +318,16 @@ fn find_output(
     }
 }
 
-/// The nodes so that each comes after what it reads; by name where that leaves a choice.
+/// The nodes so that each comes after what it reads; as written where that leaves a
+/// choice, a recipe that is extended before the one that extends it.
 fn order(mut drafts: BTreeMap<String, Draft>, sources: &Sources) -> Result<Vec<Node>> {
     let mut done = BTreeSet::new();
     let mut nodes = Vec::with_capacity(drafts.len());
     while !drafts.is_empty() {
         let ready = drafts
             .iter()
-            .find(|(_, draft)| draft.node.parents().all(|parent| done.contains(parent)))
+            .filter(|(_, draft)| draft.node.parents().all(|parent| done.contains(parent)))
+            .min_by_key(|(_, draft)| (Reverse(draft.place.source), draft.place.span.start))
             .map(|(name, _)| name.clone());
         let Some(name) = ready else {
             let circle: Vec<&str> = drafts.keys().map(String::as_str).collect();
