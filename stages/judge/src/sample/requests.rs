@@ -1,0 +1,135 @@
+//! What is asked: which samples of which problem in which language, cut into shards.
+//!
+//! Used by `sample`. The cuts are a function of the settings alone (never of threads or
+//! memory), so that a run resumed on another machine finds its shards.
+
+use corpus::language::Language;
+use corpus::prompt::prompt;
+use corpus::schema::Generation;
+use std::ops::Range;
+
+/// Samples of one unit, at most: what a kill can cost is bounded.
+const UNIT_SAMPLES: u64 = 128;
+/// Samples of one shard, about: enough to keep all threads busy.
+const SHARD_SAMPLES: u64 = 512;
+
+corpus::table! {
+    /// What sampling needs of `problems`.
+    pub struct Problem in "problems" {
+        /// Problem.
+        pub problem_id: String,
+        /// Title.
+        pub name: String,
+        /// Split.
+        pub split: String,
+        /// Statement.
+        pub description: String,
+    }
+}
+
+/// Some samples of one problem in one language.
+#[derive(Clone, Debug)]
+pub(super) struct Unit<'a> {
+    problem: &'a Problem,
+    language: Language,
+    /// Place of the language in the list, and the list's length.
+    turn: (u64, u64),
+    /// Number of the first sample among those of its language.
+    pub(super) first: u64,
+    /// How many.
+    pub(super) samples: u64,
+}
+
+impl Unit<'_> {
+    /// The text before the answer.
+    pub(super) fn prompt(&self) -> String {
+        prompt(&self.problem.name, &self.problem.description, self.language)
+    }
+
+    /// What random numbers are keyed by.
+    pub(super) fn key(&self) -> String {
+        format!("{}\n{}", self.problem.problem_id, self.language.name())
+    }
+
+    /// The problem.
+    pub(super) fn problem_id(&self) -> &str {
+        &self.problem.problem_id
+    }
+
+    /// The row of the unit's sample `index`, without an answer.
+    pub(super) fn unanswered(&self, index: u64) -> Generation {
+        let (turn, languages) = self.turn;
+        Generation {
+            problem_id: self.problem.problem_id.clone(),
+            sample: ((self.first + index) * languages + turn) as u32,
+            language: self.language.name().to_owned(),
+            text: String::new(),
+            token_ids: Vec::new(),
+            log_prob: 0.0,
+            finish: "length".to_owned(),
+        }
+    }
+}
+
+/// All units, problem by problem; sample `i` of a problem has language `i mod languages`.
+pub(super) fn units<'a>(problems: &'a [Problem], samples: u64, languages: &[Language]) -> Vec<Unit<'a>> {
+    let mut units = Vec::new();
+    let many = languages.len() as u64;
+    for problem in problems {
+        for (turn, &language) in (0..).zip(languages) {
+            let mine = (samples + many - 1 - turn) / many;
+            for first in (0..mine).step_by(UNIT_SAMPLES as usize) {
+                let samples = UNIT_SAMPLES.min(mine - first);
+                units.push(Unit { problem, language, turn: (turn, many), first, samples });
+            }
+        }
+    }
+    units
+}
+
+/// Cuts units into shards.
+pub(super) fn shards(units: &[Unit<'_>]) -> Vec<Range<usize>> {
+    let mut shards = Vec::new();
+    let (mut start, mut samples) = (0, 0);
+    for (index, unit) in units.iter().enumerate() {
+        samples += unit.samples;
+        if samples >= SHARD_SAMPLES || index + 1 == units.len() {
+            shards.push(start..index + 1);
+            (start, samples) = (index + 1, 0);
+        }
+    }
+    shards
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(samples: u64) -> Vec<(u32, String)> {
+        let problem = Problem {
+            problem_id: "p".into(),
+            name: "P".into(),
+            split: "test".into(),
+            description: "Do.".into(),
+        };
+        let problems = [problem];
+        let units = units(&problems, samples, &[Language::Python3, Language::Cpp]);
+        let rows = units.iter().flat_map(|unit| (0..unit.samples).map(|index| unit.unanswered(index)));
+        let mut numbers: Vec<_> = rows.map(|row| (row.sample, row.language)).collect();
+        numbers.sort();
+        assert_eq!(shards(&units).into_iter().flatten().count(), units.len());
+        numbers
+    }
+
+    #[test]
+    fn languages_take_turns_and_more_samples_only_add() {
+        for samples in [1, 2, 7, 300, 1001] {
+            let found = numbers(samples);
+            assert_eq!(found.len() as u64, samples);
+            for (index, (sample, language)) in found.iter().enumerate() {
+                assert_eq!(*sample as usize, index);
+                assert_eq!(language, if index % 2 == 0 { "python3" } else { "cpp" });
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The loop of every training stage: accumulate, clip, update, measure, checkpoint.
+//!
+//! Called by `adapt` and `sft` (and later algorithms) with an [`Objective`]. An update sees a
+//! window of rows; its denominator is the whole window's (completion tokens, pairs), so that
+//! one batch of eight rows and eight batches of one give the same gradient. The state after an
+//! update is a function of settings, data and seed: a run that was killed at any moment and
+//! resumed ends with the same bytes. Deliberately absent: random-number state, data cursors.
+
+use crate::metrics::Metrics;
+use crate::plan;
+use crate::settings::{How, Optimisation};
+use crate::trainer::Trainer;
+use anyhow::{Result, ensure};
+use engine::{Ctx, Interrupted};
+use model::parameters::Parameters;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Sums over rows, by metric name; `loss` is always there.
+pub type Sums = BTreeMap<&'static str, f64>;
+
+/// An algorithm: how its data is cut into rows, and the loss and gradients of rows.
+pub trait Objective {
+    /// Number of items (examples, pairs) of one epoch.
+    fn items(&self) -> usize;
+
+    /// Groups shuffled items into rows: one each, unless the algorithm packs.
+    fn rows(&self, items: Vec<u32>) -> Vec<Vec<u32>> {
+        items.into_iter().map(|item| vec![item]).collect()
+    }
+
+    /// What a row adds to the denominator of its window: completion tokens, pairs.
+    fn weight(&self, row: &[u32]) -> f64;
+
+    /// Tokens of a row that pass through the network; for progress.
+    fn tokens(&self, row: &[u32]) -> u64;
+
+    /// Adds the gradient of `scale · Σ loss` over the rows, and returns the unscaled sums.
+    ///
+    /// # Errors
+    /// The rows do not fit the model.
+    fn accumulate(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        rows: &[Vec<u32>],
+        scale: f64,
+    ) -> Result<Sums>;
+
+    /// Measures the model on held-out data, under names that begin with `validation_`; `stop`
+    /// says that the answer is no longer wanted.
+    ///
+    /// # Errors
+    /// The data do not fit the model.
+    fn evaluate(
+        &mut self,
+        _parameters: &Parameters,
+        _stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<(&'static str, f64)>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether a parameter is trained.
+    fn trains(&self, _name: &str) -> bool {
+        true
+    }
+}
+
+/// What a run ends with.
+pub struct Outcome {
+    /// The trained weights, and the frozen ones as they were.
+    pub parameters: Parameters,
+    /// All that was measured.
+    pub metrics: Metrics,
+}
+
+/// Trains from `start`; resumes where an earlier run of the same key stopped.
+///
+/// # Errors
+/// There is nothing to train on, the loss or gradient is not finite, a file cannot be
+/// written, or [`Interrupted`], after a checkpoint.
+pub fn train<O: Objective>(
+    objective: &mut O,
+    start: Parameters,
+    settings: &Optimisation,
+    how: &How,
+    ctx: &Ctx,
+) -> Result<Outcome> {
+    let total = plan::length(objective, settings, ctx.seed());
+    ensure!(
+        total.steps > 0,
+        "there is nothing to train on: no example is left in {}",
+        ctx.label("samples")
+    );
+    ctx.info(format!(
+        "{} updates over {} tokens",
+        total.steps, total.tokens
+    ));
+    let trains = |name: &str| objective.trains(name);
+    let trainer = Trainer::new(start, trains, settings.adamw, settings.max_grad_norm);
+    let metrics = Metrics::new(ctx.log_dir())?;
+    let mut run = Run {
+        trainer,
+        metrics,
+        settings,
+        how,
+        ctx,
+        total,
+        saved: None,
+        last_save: Instant::now(),
+        spent: Duration::ZERO,
+        tokens_seen: 0,
+    };
+    let from = run.begin(objective)?;
+    let progress = ctx.progress("train", "tokens", Some(total.tokens));
+    plan::walk(
+        objective,
+        settings,
+        ctx.seed(),
+        |objective, step, window| {
+            let tokens = window.iter().map(|row| objective.tokens(row)).sum::<u64>();
+            if step >= from {
+                run.step(objective, step, window, tokens)?;
+            }
+            progress.inc(tokens);
+            Ok::<(), anyhow::Error>(())
+        },
+    )?;
+    ctx.metric("steps", total.steps as f64);
+    ctx.metric("tokens", total.tokens as f64);
+    // The last tenth: one update's loss is noise.
+    let recent = (total.steps as usize).div_ceil(10);
+    if let Some(loss) = run.metrics.recent_mean("loss", recent) {
+        ctx.metric("loss", loss);
+    }
+    if let Some(loss) = run.metrics.recent_mean("validation_loss", 1) {
+        ctx.metric("validation_loss", loss);
+    }
+    Ok(Outcome {
+        parameters: run.trainer.parameters,
+        metrics: run.metrics,
+    })
+}
+
+struct Run<'a> {
+    trainer: Trainer,
+    metrics: Metrics,
+    settings: &'a Optimisation,
+    how: &'a How,
+    ctx: &'a Ctx<'a>,
+    total: plan::Length,
+    /// Updates of the last checkpoint.
+    saved: Option<u64>,
+    last_save: Instant,
+    /// Time and tokens of this process, for the speed in the log.
+    spent: Duration,
+    tokens_seen: u64,
+}
+
+impl Run<'_> {
+    /// Restores the latest checkpoint or measures the untrained model; returns the updates done.
+    fn begin(&mut self, objective: &mut impl Objective) -> Result<u64> {
+        if let Some(checkpoint) = self.ctx.resume()? {
+            self.trainer.restore(&checkpoint.dir)?;
+            self.metrics.restore(&checkpoint.dir)?;
+            self.saved = Some(checkpoint.step);
+            // A round that was cut short is made up for.
+            if self.evaluation_due(checkpoint.step) && !self.metrics.is_validated(checkpoint.step) {
+                self.evaluate(objective, checkpoint.step)?;
+            }
+            return Ok(checkpoint.step);
+        }
+        self.evaluate(objective, 0)?;
+        Ok(0)
+    }
+
+    fn step<O: Objective>(
+        &mut self,
+        objective: &mut O,
+        step: u64,
+        window: &plan::Window,
+        tokens: u64,
+    ) -> Result<()> {
+        let clock = Instant::now();
+        let weight: f64 = window.iter().map(|row| objective.weight(row)).sum();
+        let scale = if weight > 0.0 { 1.0 / weight } else { 0.0 };
+        let mut sums = Sums::new();
+        for rows in window.chunks(self.settings.batch_size as usize) {
+            if self.ctx.cancelled() {
+                return self.stop(step);
+            }
+            let Trainer {
+                parameters,
+                gradients,
+                ..
+            } = &mut self.trainer;
+            for (name, value) in objective.accumulate(parameters, gradients, rows, scale)? {
+                *sums.entry(name).or_default() += value;
+            }
+        }
+        let loss = sums.get("loss").copied().unwrap_or_default();
+        ensure!(
+            loss.is_finite(),
+            "the loss of update {step} is not finite: lower learning_rate or lengthen warmup_steps"
+        );
+        let Optimisation {
+            learning_rate,
+            schedule,
+            warmup_steps,
+            ..
+        } = *self.settings;
+        let rate = schedule.learning_rate(learning_rate, step, warmup_steps, self.total.steps);
+        let norm = self.trainer.update(rate)?;
+        let done = step + 1;
+        for (name, sum) in sums {
+            self.metrics.record(done, name, sum * scale)?;
+        }
+        self.metrics.record(done, "learning_rate", rate)?;
+        self.metrics.record(done, "grad_norm", norm)?;
+        self.metrics.record(done, "tokens", tokens as f64)?;
+        self.spent += clock.elapsed();
+        self.tokens_seen += tokens;
+        let speed = self.tokens_seen as f64 / self.spent.as_secs_f64().max(1e-9);
+        self.metrics.log_only(done, "tokens_per_s", speed)?;
+        if self.evaluation_due(done) {
+            self.evaluate(objective, done)?;
+        }
+        let by_steps = self.how.checkpoint_every_steps;
+        let by_time = self.how.checkpoint_every_s;
+        if (by_steps > 0 && done.is_multiple_of(by_steps))
+            || (by_time > 0.0 && self.last_save.elapsed().as_secs_f64() >= by_time)
+        {
+            self.save(done)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a validation round is due after `done` updates: they are spread evenly, and the
+    /// last is at the end.
+    fn evaluation_due(&self, done: u64) -> bool {
+        let rounds = |done: u64| done * self.settings.evaluations / self.total.steps;
+        rounds(done) > rounds(done - 1)
+    }
+
+    fn evaluate(&mut self, objective: &mut impl Objective, done: u64) -> Result<()> {
+        if self.settings.evaluations == 0 {
+            return Ok(());
+        }
+        let stop = || self.ctx.cancelled();
+        let measured = objective.evaluate(&self.trainer.parameters, &stop)?;
+        if self.ctx.cancelled() {
+            return self.stop(done);
+        }
+        for (name, value) in measured {
+            self.metrics.record(done, name, value)?;
+            self.ctx
+                .info(format!("after {done} updates: {name} {value:.4}"));
+        }
+        Ok(())
+    }
+
+    /// Keeps the weights from before the unfinished update and ends the run.
+    fn stop(&mut self, done: u64) -> Result<()> {
+        if done > 0 && self.saved != Some(done) {
+            self.save(done)?;
+        }
+        Err(Interrupted.into())
+    }
+
+    fn save(&mut self, done: u64) -> Result<()> {
+        let (trainer, metrics) = (&self.trainer, &self.metrics);
+        self.ctx.checkpoint(done, |dir| {
+            trainer.save(dir)?;
+            metrics.save(dir)
+        })?;
+        self.saved = Some(done);
+        self.last_save = Instant::now();
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Interrupted anywhere, a run ends with the same bytes; so it does with other threads.
+#![allow(clippy::unwrap_used)]
+
+mod tiny;
+
+use engine::Error;
+use std::process::Command;
+use store::Address;
+use tiny::{Listener, World};
+
+const SETTINGS: &str = "learning_rate = 3e-3\nwarmup_steps = 3\nepochs = 3\nbatch_size = 1\n\
+                        accumulation = 2\nranks = 2\nmax_tokens = 64\nvalidation_share = 0.2\n\
+                        evaluations = 4";
+
+fn recipe(world: &World, how: &str) -> String {
+    world.recipe("sft", &format!("{SETTINGS}\n[sft.how]\n{how}"))
+}
+
+/// Weights and metrics of a finished run.
+fn outputs(world: &World, store: &str, text: &str) -> Vec<Address> {
+    let summary = world.run(store, text).unwrap();
+    summary.traces["sft"]
+        .outputs
+        .values()
+        .map(|output| output.address)
+        .collect()
+}
+
+#[test]
+fn threads_and_checkpoints_change_no_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 30);
+    let whole = outputs(&world, "one", &recipe(&world, "threads = 1"));
+    for (store, how) in [
+        ("two", "threads = 2"),
+        ("three", "threads = 3\ncheckpoint_every_steps = 1"),
+    ] {
+        assert_eq!(outputs(&world, store, &recipe(&world, how)), whole, "{how}");
+    }
+}
+
+#[test]
+fn a_cancelled_run_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 30);
+    let text = recipe(&world, "checkpoint_every_s = 0.0");
+    let whole = outputs(&world, "whole", &text);
+    // Before the first update, at a validation round in the middle, at the last one.
+    for (store, place) in [
+        ("begin", "updates over"),
+        ("middle", "after 8 updates"),
+        ("end", "after 15 updates"),
+    ] {
+        let listener = Listener::cancelling_at(place);
+        let result = world.run_with(store, &text, &listener);
+        if store == "end" {
+            // Nothing is left to do, so the run ends well.
+            assert!(result.is_ok());
+        } else {
+            assert!(
+                matches!(result, Err(Error::Interrupted)),
+                "{place}: {result:?}"
+            );
+        }
+        let summary = world.run(store, &text).unwrap();
+        let trace = &summary.traces["sft"];
+        let resumed: &[String] = if store == "middle" {
+            &["step 8".into()]
+        } else {
+            &[]
+        };
+        assert_eq!(trace.resumed_from, resumed);
+        let found: Vec<Address> = trace
+            .outputs
+            .values()
+            .map(|output| output.address)
+            .collect();
+        assert_eq!(found, whole, "{place}");
+    }
+}
+
+/// Not a test by itself: the process that `a_killed_run_goes_on_where_it_was` kills.
+#[test]
+fn child() {
+    if let Ok(root) = std::env::var("TRAIN_TEST_ROOT") {
+        let world = World { root: root.into() };
+        world
+            .run("killed", &recipe(&world, "checkpoint_every_steps = 3"))
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 30);
+    let text = recipe(&world, "checkpoint_every_steps = 3");
+    let whole = outputs(&world, "whole", &text);
+    // One store, killed again and again: in the first checkpoint, between its rename and the
+    // pointer to it, later, and when all was trained.
+    for (fault, resumed) in [
+        ("checkpoint.written:1", None),
+        ("checkpoint.renamed:1", None),
+        ("checkpoint.latest:2", Some("step-00000006")),
+        ("checkpoint.written:2", Some("step-00000009")),
+        ("publish.objects.done:1", Some("step-00000015")),
+    ] {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["child", "--exact", "--nocapture"])
+            .env("TRAIN_TEST_ROOT", &world.root)
+            .env("IOTA_FAULT", fault)
+            .status()
+            .unwrap();
+        assert!(!status.success(), "{fault} killed nothing");
+        let partial = std::fs::read_dir(world.root.join("killed/partial")).unwrap();
+        let latest: Vec<String> = partial
+            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("LATEST")).ok())
+            .collect();
+        assert_eq!(latest.first().map(String::as_str), resumed, "{fault}");
+    }
+    assert_eq!(outputs(&world, "killed", &text), whole);
+}
