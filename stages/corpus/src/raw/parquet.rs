@@ -180,6 +180,7 @@ fn cell(array: &dyn Array, row: usize, shape: &Shape) -> Cell {
                 Err(_) => Cell::NotUtf8,
             }
         }
+        (DataType::Int64, _) => Cell::Integer(array.as_primitive::<Int64Type>().value(row)),
         (DataType::Boolean, _) => Cell::Bool(array.as_boolean().value(row)),
         (DataType::List(_), Shape::List(of)) => {
             let items = array.as_list::<i32>().value(row);
