@@ -1,0 +1,18 @@
+//! Evaluation (paper, section 4): sample programs from a model, judge them, report.
+//!
+//! Four stages: `sample` writes programs, `judge` finds out what they do, `report` turns
+//! verdicts into the paper's table; `verify` judges the data's own solutions, so that what is
+//! trained on is known to be what it claims. `score` holds the estimators, `compare` decides
+//! whether an output is right. Programs run in the crate `sandbox` and nowhere else.
+
+pub mod compare;
+pub mod judge;
+pub mod report;
+pub mod rules;
+pub mod sample;
+pub mod score;
+mod session;
+mod suite;
+mod tally;
+mod trial;
+pub mod verify;
