@@ -11,6 +11,8 @@
 //! | `model` tree, `problems` table | `generations` table |
 
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use crate::sample::requests::{Problem, Unit, shards, units};
 use anyhow::{Context as _, Result, ensure};
@@ -104,7 +106,10 @@ pub struct How {
 
 impl Default for How {
     fn default() -> Self {
-        Self { threads: 0, slots_per_thread: 24 }
+        Self {
+            threads: 0,
+            slots_per_thread: 24,
+        }
     }
 }
 
@@ -135,8 +140,16 @@ impl Stage for Sample {
     fn check(what: &What) -> Result<(), Invalid> {
         let sampling = [
             (what.samples > 0, "samples", "must be at least 1"),
-            (what.max_new_tokens > 0, "max_new_tokens", "must be at least 1"),
-            (!what.languages.is_empty(), "languages", "must name a language to ask for"),
+            (
+                what.max_new_tokens > 0,
+                "max_new_tokens",
+                "must be at least 1",
+            ),
+            (
+                !what.languages.is_empty(),
+                "languages",
+                "must name a language to ask for",
+            ),
             (
                 what.temperature.is_finite() && what.temperature >= 0.0,
                 "temperature",
@@ -148,7 +161,9 @@ impl Stage for Sample {
                 "must be above 0 and at most 1, because it is the probability that is kept",
             ),
         ];
-        sampling.into_iter().try_for_each(|(holds, field, text)| Invalid::unless(holds, field, text))
+        sampling
+            .into_iter()
+            .try_for_each(|(holds, field, text)| Invalid::unless(holds, field, text))
     }
 
     fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
@@ -176,7 +191,10 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let cuts = shards(&units);
     let pieces = ctx.shards(cuts.len())?;
     let missing = pieces.missing();
-    let samples: u64 = missing.iter().map(|&index| count(&units[cuts[index].clone()])).sum();
+    let samples: u64 = missing
+        .iter()
+        .map(|&index| count(&units[cuts[index].clone()]))
+        .sum();
     let counted = Counted::new(ctx.progress("sample", "tokens", None), samples);
     for index in missing {
         ctx.check_cancelled()?;
@@ -189,7 +207,10 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     for index in 0..cuts.len() {
         for row in Table::<Generation>::open(&pieces.path(index), "a finished shard")?.rows()? {
             let row = row?;
-            if current.first().is_some_and(|first| first.problem_id != row.problem_id) {
+            if current
+                .first()
+                .is_some_and(|first| first.problem_id != row.problem_id)
+            {
                 summary.write(&mut current, &mut writer)?;
             }
             current.push(row);
@@ -200,7 +221,10 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     ctx.metric("problems", problems.len() as f64);
     ctx.metric("samples", summary.samples as f64);
     ctx.metric("tokens", summary.tokens as f64);
-    ctx.metric("stopped_share", summary.stopped as f64 / summary.samples.max(1) as f64);
+    ctx.metric(
+        "stopped_share",
+        summary.stopped as f64 / summary.samples.max(1) as f64,
+    );
     Ok(())
 }
 
@@ -239,7 +263,8 @@ impl<'a> Asker<'a> {
         );
         let tokenizer = load_tokenizer(folder, &config)?;
         let beginning = beginning(folder, &config)?;
-        let mut settings = Settings::new(what.max_new_tokens as usize, &config.eos_tokens, ctx.seed());
+        let mut settings =
+            Settings::new(what.max_new_tokens as usize, &config.eos_tokens, ctx.seed());
         settings.slots_per_thread = how.slots_per_thread;
         settings.sampling = Sampling {
             temperature: what.temperature,
@@ -247,7 +272,13 @@ impl<'a> Asker<'a> {
             top_p: what.top_p,
         };
         let decoder = Decoder::new(&Network::new(config), &parameters);
-        Ok(Self { decoder, tokenizer, beginning, settings, ctx })
+        Ok(Self {
+            decoder,
+            tokenizer,
+            beginning,
+            settings,
+            ctx,
+        })
     }
 
     /// Draws all samples of a shard, in order of unit and number.
@@ -255,7 +286,7 @@ impl<'a> Asker<'a> {
         let mut requests = Vec::new();
         let mut asked = Vec::new();
         let mut rows = Vec::new();
-        for unit in units {
+        for (place, unit) in units.iter().enumerate() {
             let mut prompt: Vec<u32> = self.beginning.into_iter().collect();
             prompt.extend(self.tokenizer.encode(&unit.prompt())?);
             if prompt.len() >= self.decoder.config().max_positions {
@@ -266,7 +297,7 @@ impl<'a> Asker<'a> {
                     prompt.len(),
                     self.decoder.config().max_positions
                 ));
-                rows.extend((0..unit.samples).map(|index| unit.unanswered(index)));
+                rows.extend((0..unit.samples).map(|index| (place, unit.unanswered(index))));
                 continue;
             }
             requests.push(Request {
@@ -275,17 +306,26 @@ impl<'a> Asker<'a> {
                 samples: unit.samples as usize,
                 first_sample: unit.first as usize,
             });
-            asked.push(unit);
+            asked.push(place);
         }
-        let drawn = self.decoder.generate(&requests, &self.settings, &|sample| {
-            counted.add(sample.tokens.len() as u64);
-            if self.ctx.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let drawn = self
+            .decoder
+            .generate(&requests, &self.settings, &|sample| {
+                counted.add(sample.tokens.len() as u64);
+                if self.ctx.cancelled() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
         self.ctx.check_cancelled()?;
         for sample in drawn {
-            rows.push(self.row(asked[sample.request], sample)?);
+            let place = asked[sample.request];
+            rows.push((place, self.row(&units[place], sample)?));
         }
-        Ok(rows)
+        // Stable, so a unit's samples stay in order; a problem's units must stay together.
+        rows.sort_by_key(|(place, _)| *place);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
     fn row(&self, unit: &Unit<'_>, drawn: Drawn) -> Result<Generation> {
@@ -293,7 +333,11 @@ impl<'a> Asker<'a> {
         let text = &drawn.tokens[..drawn.tokens.len() - usize::from(stopped)];
         Ok(Generation {
             text: self.tokenizer.decode(text, true)?,
-            log_prob: drawn.log_probs.iter().map(|&log_prob| f64::from(log_prob)).sum(),
+            log_prob: drawn
+                .log_probs
+                .iter()
+                .map(|&log_prob| f64::from(log_prob))
+                .sum(),
             finish: if stopped { "stop" } else { "length" }.to_owned(),
             token_ids: drawn.tokens,
             ..unit.unanswered(drawn.sample as u64 - unit.first)
@@ -307,7 +351,10 @@ fn beginning(folder: &Path, config: &Config) -> Result<Option<u32>> {
         return Ok(None);
     }
     let missing = || {
-        format!("{}: the tokenizer adds a token that config.json does not name as bos_token_id", folder.display())
+        format!(
+            "{}: the tokenizer adds a token that config.json does not name as bos_token_id",
+            folder.display()
+        )
     };
     config.bos_token.with_context(missing).map(Some)
 }
@@ -322,7 +369,12 @@ struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     fn new(progress: Progress<'a>, samples: u64) -> Self {
-        Self { progress, samples, done: AtomicU64::new(0), tokens: AtomicU64::new(0) }
+        Self {
+            progress,
+            samples,
+            done: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+        }
     }
 
     fn add(&self, tokens: u64) {

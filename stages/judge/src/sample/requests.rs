@@ -72,7 +72,11 @@ impl Unit<'_> {
 }
 
 /// All units, problem by problem; sample `i` of a problem has language `i mod languages`.
-pub(super) fn units<'a>(problems: &'a [Problem], samples: u64, languages: &[Language]) -> Vec<Unit<'a>> {
+pub(super) fn units<'a>(
+    problems: &'a [Problem],
+    samples: u64,
+    languages: &[Language],
+) -> Vec<Unit<'a>> {
     let mut units = Vec::new();
     let many = languages.len() as u64;
     for problem in problems {
@@ -80,7 +84,13 @@ pub(super) fn units<'a>(problems: &'a [Problem], samples: u64, languages: &[Lang
             let mine = (samples + many - 1 - turn) / many;
             for first in (0..mine).step_by(UNIT_SAMPLES as usize) {
                 let samples = UNIT_SAMPLES.min(mine - first);
-                units.push(Unit { problem, language, turn: (turn, many), first, samples });
+                units.push(Unit {
+                    problem,
+                    language,
+                    turn: (turn, many),
+                    first,
+                    samples,
+                });
             }
         }
     }
@@ -114,7 +124,9 @@ mod tests {
         };
         let problems = [problem];
         let units = units(&problems, samples, &[Language::Python3, Language::Cpp]);
-        let rows = units.iter().flat_map(|unit| (0..unit.samples).map(|index| unit.unanswered(index)));
+        let rows = units
+            .iter()
+            .flat_map(|unit| (0..unit.samples).map(|index| unit.unanswered(index)));
         let mut numbers: Vec<_> = rows.map(|row| (row.sample, row.language)).collect();
         numbers.sort();
         assert_eq!(shards(&units).into_iter().flatten().count(), units.len());

@@ -1,0 +1,153 @@
+//! Sampling through the engine: what must not matter does not.
+#![allow(clippy::unwrap_used)]
+
+use super::Sample;
+use super::requests::Problem;
+use corpus::schema::Generation;
+use engine::event::{Event, Sink};
+use engine::{Error, Registry, define, recipe, run};
+use model::checkpoint::Checkpoint;
+use model::config::Config;
+use model::parameters::Parameters;
+use model::tokenizer::{SpecialTokens, train_byte_level_bpe};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use store::{Address, Store};
+
+const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "vocab_size": 259, "hidden_size": 16,
+    "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 96, "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2}"#;
+
+/// A model that writes nonsense, and three problems, of which one cannot be asked.
+fn world(root: &Path) {
+    let texts = ["abc"].into_iter();
+    let bytes = train_byte_level_bpe(texts, 259, &SpecialTokens::default()).unwrap();
+    let config = Config::from_json(CONFIG).unwrap();
+    let parameters = Parameters::init(&config, 3);
+    Checkpoint { config, parameters }
+        .save(&root.join("model"), None)
+        .unwrap();
+    std::fs::write(root.join("model/tokenizer.json"), bytes).unwrap();
+    let problem = |id: &str, split: &str, description: String| Problem {
+        problem_id: id.into(),
+        name: id.into(),
+        split: split.into(),
+        description,
+    };
+    let rows = [
+        problem("a", "test", "Add.".into()),
+        problem("b", "train", "Not this one.".into()),
+        problem("c", "test", "long ".repeat(50)),
+        problem("d", "test", "Multiply.".into()),
+    ];
+    corpus::table::write(&root.join("problems.parquet"), rows).unwrap();
+}
+
+/// Cancels as soon as something is done.
+#[derive(Default)]
+struct Canceller(AtomicBool);
+
+impl Sink for Canceller {
+    fn event(&self, event: Event) {
+        if let Event::Progress { done: 1.., .. } = event {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn sample(
+    root: &Path,
+    store: &str,
+    settings: &str,
+    sink: &dyn Sink,
+    cancel: &AtomicBool,
+) -> Result<(Address, Vec<Generation>), Error> {
+    let text = format!(
+        "seed = 5\n[sample]\ninputs = {{ model = \"file:{0}/model\", problems = \"file:{0}/problems.parquet\" }}\n\
+         languages = [\"python3\", \"cpp\"]\ntemperature = 1.0\nmax_new_tokens = 6\n{settings}\n",
+        root.display()
+    );
+    let path = root.join(format!("{store}.toml"));
+    std::fs::write(&path, text).unwrap();
+    let registry = Registry::new(vec![define::<Sample>()], &[]);
+    let recipe = recipe::load(path.to_str().unwrap(), &[], &registry, &[])?;
+    let options = run::Options {
+        force: BTreeSet::new(),
+        strict: false,
+        keep_going: false,
+        sink,
+        cancel,
+        program: "test".into(),
+    };
+    let opened = Store::open(root.join(store)).unwrap();
+    let summary = run::run(&recipe, &[], &opened, &registry, &options)?;
+    let address = summary.traces["sample"].outputs["generations"].address;
+    let rows = corpus::table::read(&opened.checkout(address).unwrap(), "generations").unwrap();
+    Ok((address, rows))
+}
+
+fn quietly(root: &Path, store: &str, settings: &str) -> (Address, Vec<Generation>) {
+    let cancel = AtomicBool::new(false);
+    sample(root, store, settings, &engine::event::Silent, &cancel).unwrap()
+}
+
+#[test]
+fn more_samples_only_add() {
+    let directory = tempfile::tempdir().unwrap();
+    world(directory.path());
+    let (_, few) = quietly(directory.path(), "few", "samples = 3");
+    let (_, many) = quietly(directory.path(), "many", "samples = 8");
+    let ids: Vec<(&str, u32)> = few
+        .iter()
+        .map(|row| (row.problem_id.as_str(), row.sample))
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            ("a", 0),
+            ("a", 1),
+            ("a", 2),
+            ("c", 0),
+            ("c", 1),
+            ("c", 2),
+            ("d", 0),
+            ("d", 1),
+            ("d", 2)
+        ]
+    );
+    let common: Vec<&Generation> = many.iter().filter(|row| row.sample < 3).collect();
+    assert_eq!(few.iter().collect::<Vec<_>>(), common);
+    assert!(
+        few.iter()
+            .all(|row| (row.language == "cpp") == (row.sample == 1))
+    );
+    // The problem whose prompt is too long has its rows, without answers.
+    assert!(
+        few.iter()
+            .all(|row| row.token_ids.is_empty() == (row.problem_id == "c"))
+    );
+    let distinct: BTreeSet<&[u32]> = many.iter().map(|row| row.token_ids.as_slice()).collect();
+    assert!(distinct.len() > 12, "random numbers repeat");
+    for row in few.iter().filter(|row| row.problem_id != "c") {
+        let stopped = row.token_ids.last() == Some(&2);
+        assert_eq!(row.finish, if stopped { "stop" } else { "length" });
+        assert!(row.log_prob < 0.0 && row.token_ids.len() <= 6);
+    }
+}
+
+#[test]
+fn threads_slots_and_interruptions_change_no_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    world(directory.path());
+    // Several shards, of several units each.
+    let settings = "samples = 900\n[sample.how]\n";
+    let (whole, rows) = quietly(directory.path(), "whole", &format!("{settings}threads = 1"));
+    assert_eq!(rows.len(), 2700);
+    let how = format!("{settings}threads = 3\nslots_per_thread = 7");
+    assert_eq!(quietly(directory.path(), "other", &how).0, whole);
+    let canceller = Canceller::default();
+    let cut = sample(directory.path(), "cut", settings, &canceller, &canceller.0);
+    assert!(matches!(&cut, Err(Error::Interrupted)) || cut.is_ok());
+    assert_eq!(quietly(directory.path(), "cut", settings).0, whole);
+}
