@@ -14,7 +14,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use crate::sample::requests::{Problem, Unit, shards, units};
+use crate::sample::requests::{Asked, Unit, shards, units};
 use anyhow::{Context as _, Result, ensure};
 use corpus::language::Language;
 use corpus::schema::Generation;
@@ -175,7 +175,7 @@ impl Stage for Sample {
 }
 
 /// What every shard needs.
-struct Asker<'a> {
+struct Asking<'a> {
     decoder: Decoder,
     tokenizer: Tokenizer,
     /// Goes before every prompt, if the tokenizer adds one.
@@ -186,7 +186,7 @@ struct Asker<'a> {
 
 fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let problems = read_problems(what, ctx)?;
-    let asker = Asker::new(what, how, ctx)?;
+    let asker = Asking::new(what, how, ctx)?;
     let units = units(&problems, what.samples, &what.languages);
     let cuts = shards(&units);
     let pieces = ctx.shards(cuts.len())?;
@@ -228,10 +228,10 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-fn read_problems(what: &What, ctx: &Ctx) -> Result<Vec<Problem>> {
+fn read_problems(what: &What, ctx: &Ctx) -> Result<Vec<Asked>> {
     let label = ctx.label("problems");
     let mut problems = Vec::new();
-    for row in Table::<Problem>::open(ctx.input("problems")?, &label)?.rows()? {
+    for row in Table::<Asked>::open(ctx.input("problems")?, &label)?.rows()? {
         let row = row?;
         if what.max_problems > 0 && problems.len() as u64 == what.max_problems {
             break;
@@ -252,7 +252,7 @@ fn count(units: &[Unit<'_>]) -> u64 {
     units.iter().map(|unit| unit.samples).sum()
 }
 
-impl<'a> Asker<'a> {
+impl<'a> Asking<'a> {
     fn new(what: &What, how: &How, ctx: &'a Ctx<'a>) -> Result<Self> {
         let folder = ctx.input("model")?;
         let Checkpoint { config, parameters } = Checkpoint::load(folder)?;

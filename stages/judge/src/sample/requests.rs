@@ -15,8 +15,8 @@ const SHARD_SAMPLES: u64 = 512;
 
 corpus::table! {
     /// What sampling needs of `problems`.
-    pub struct Problem in "problems" {
-        /// Problem.
+    pub struct Asked in "problems" {
+        /// Identifier.
         pub problem_id: String,
         /// Title.
         pub name: String,
@@ -30,7 +30,7 @@ corpus::table! {
 /// Some samples of one problem in one language.
 #[derive(Clone, Debug)]
 pub(super) struct Unit<'a> {
-    problem: &'a Problem,
+    problem: &'a Asked,
     language: Language,
     /// Place of the language in the list, and the list's length.
     turn: (u64, u64),
@@ -73,7 +73,7 @@ impl Unit<'_> {
 
 /// All units, problem by problem; sample `i` of a problem has language `i mod languages`.
 pub(super) fn units<'a>(
-    problems: &'a [Problem],
+    problems: &'a [Asked],
     samples: u64,
     languages: &[Language],
 ) -> Vec<Unit<'a>> {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn numbers(samples: u64) -> Vec<(u32, String)> {
-        let problem = Problem {
+        let problem = Asked {
             problem_id: "p".into(),
             name: "P".into(),
             split: "test".into(),

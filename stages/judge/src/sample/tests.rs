@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::Sample;
-use super::requests::Problem;
+use super::requests::Asked;
 use corpus::schema::Generation;
 use engine::event::{Event, Sink};
 use engine::{Error, Registry, define, recipe, run};
@@ -29,7 +29,7 @@ fn world(root: &Path) {
         .save(&root.join("model"), None)
         .unwrap();
     std::fs::write(root.join("model/tokenizer.json"), bytes).unwrap();
-    let problem = |id: &str, split: &str, description: String| Problem {
+    let problem = |id: &str, split: &str, description: String| Asked {
         problem_id: id.into(),
         name: id.into(),
         split: split.into(),
