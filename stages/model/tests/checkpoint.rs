@@ -222,10 +222,8 @@ fn damaged_models_are_refused_by_name() {
         "{reshaped}"
     );
     let surplus = with(&|p| {
-        drop(
-            p.tensors
-                .insert("model.extra".to_owned(), p.tensors[name].clone()),
-        )
+        let tensor = p.tensors[name].clone();
+        p.tensors.insert("model.extra".to_owned(), tensor);
     });
     assert!(surplus.contains("model.extra"), "{surplus}");
     let bytes = fs_err::read(&file).unwrap();

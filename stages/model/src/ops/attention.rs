@@ -36,7 +36,7 @@ impl Shape<'_> {
     }
 
     /// Cuts `[heads, tokens, width]` into one mutable slice per (head, sequence), heads outermost.
-    fn cut<'x>(self, mut all: &'x mut [f32], heads: usize, width: usize) -> Vec<&'x mut [f32]> {
+    fn cut(self, mut all: &mut [f32], heads: usize, width: usize) -> Vec<&mut [f32]> {
         let mut parts = Vec::with_capacity(heads * (self.bounds.len() - 1));
         for _ in 0..heads {
             for bound in self.bounds.windows(2) {
@@ -49,7 +49,7 @@ impl Shape<'_> {
     }
 
     /// The part of `[heads, tokens, width]` that belongs to one head and sequence.
-    fn part<'x>(self, all: &'x [f32], head: usize, sequence: usize, width: usize) -> &'x [f32] {
+    fn part(self, all: &[f32], head: usize, sequence: usize, width: usize) -> &[f32] {
         let tokens = self.bounds[self.bounds.len() - 1];
         let start = head * tokens + self.bounds[sequence];
         &all[start * width..][..(self.bounds[sequence + 1] - self.bounds[sequence]) * width]

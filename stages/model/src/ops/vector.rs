@@ -1,6 +1,6 @@
 //! Loops over slices that the compiler turns into vector instructions.
 //!
-//! Used by every other operation. [`vectorised!`] compiles a function twice, for the plain
+//! Used by every other operation. `vectorised!` compiles a function twice, for the plain
 //! target and for AVX2 with FMA, and chooses at run time. Sums run over 16 fixed lanes and
 //! multiply-adds are fused in both versions, so both give the same bits.
 
@@ -44,8 +44,8 @@ pub fn exp(x: f32) -> f32 {
     let x = if x > 88.0 { 88.0 } else { x };
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
-    let r = n.mul_add(-0.693_359_375, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
+    let r = n.mul_add(-355.0 / 512.0, x);
+    let r = n.mul_add(2.121_944_4e-4, r); // 355/512 - ln 2
     // Taylor to degree 7: the remainder is below half a unit in the last place.
     let mut p = 1.0 / 5040.0;
     p = r.mul_add(p, 1.0 / 720.0);
