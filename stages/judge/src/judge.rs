@@ -144,10 +144,14 @@ impl Counting {
         let summary = &mut self.summary;
         match row.standing.as_str() {
             NO_TESTS => {
-                summary.problems_without_tests.insert(row.problem_id.clone());
+                summary
+                    .problems_without_tests
+                    .insert(row.problem_id.clone());
             }
             NAMED_FILES => {
-                summary.problems_with_named_files.insert(row.problem_id.clone());
+                summary
+                    .problems_with_named_files
+                    .insert(row.problem_id.clone());
             }
             NOT_RUNNABLE => bail!(
                 "sample {} of {} is in a language that the judge cannot run; \
@@ -200,7 +204,10 @@ impl Summary {
     fn say(&self, ctx: &Ctx) {
         for (what, problems) in [
             ("no tests", &self.problems_without_tests),
-            ("named input or output files", &self.problems_with_named_files),
+            (
+                "named input or output files",
+                &self.problems_with_named_files,
+            ),
         ] {
             if let Some(first) = problems.first() {
                 ctx.warn(format!(
@@ -211,7 +218,9 @@ impl Summary {
         }
         let judge_errors = self.verdict_counts.get("JE").copied().unwrap_or(0);
         if judge_errors > 0 {
-            ctx.warn(format!("the judge failed on {judge_errors} programs (verdict JE)"));
+            ctx.warn(format!(
+                "the judge failed on {judge_errors} programs (verdict JE)"
+            ));
         }
         ctx.metric("problems", self.problems as f64);
         ctx.metric("programs", self.programs as f64);

@@ -184,7 +184,9 @@ impl Stage for Report {
              as in rows = [\"sft\", \"ppo\"]",
         )?;
         Invalid::unless(
-            what.rows.iter().all(|name| !name.trim().is_empty() && !name.contains(['|', '\n'])),
+            what.rows
+                .iter()
+                .all(|name| !name.trim().is_empty() && !name.contains(['|', '\n'])),
             "rows",
             "must be names without `|` and line breaks, since they stand in a table",
         )?;
@@ -268,7 +270,10 @@ fn numbers(what: &What, ctx: &Ctx) -> anyhow::Result<Numbers> {
             .filter(move |(_, has)| **has == has_tests)
             .map(|(id, _)| id)
     };
-    let problems: Vec<String> = with(true).filter(|id| sampled.contains(id)).cloned().collect();
+    let problems: Vec<String> = with(true)
+        .filter(|id| sampled.contains(id))
+        .cloned()
+        .collect();
     let not_sampled = with(true).filter(|id| !sampled.contains(id));
 
     let mut judged = judged(ctx)?;
@@ -282,7 +287,15 @@ fn numbers(what: &What, ctx: &Ctx) -> anyhow::Result<Numbers> {
                 input.label
             )
         })?;
-        rows.push(row(what, ctx.seed(), name, digest, judged, tally, &problems));
+        rows.push(row(
+            what,
+            ctx.seed(),
+            name,
+            digest,
+            judged,
+            tally,
+            &problems,
+        ));
     }
     for row in &rows {
         judged.remove(&row.verdicts);
@@ -300,7 +313,11 @@ fn numbers(what: &What, ctx: &Ctx) -> anyhow::Result<Numbers> {
         paired: rows[1..].iter().map(|row| paired(&rows[0], row)).collect(),
         problems,
         rows,
-        paper: if what.paper_rows { paper::ROWS.to_vec() } else { Vec::new() },
+        paper: if what.paper_rows {
+            paper::ROWS.to_vec()
+        } else {
+            Vec::new()
+        },
     })
 }
 
@@ -348,7 +365,12 @@ fn row(
         .iter()
         .map(|counts| f64::from(u8::from(counts.solved > 0)))
         .collect();
-    let asked = || counts.iter().map(|counts| counts.samples).filter(|&n| n > 0);
+    let asked = || {
+        counts
+            .iter()
+            .map(|counts| counts.samples)
+            .filter(|&n| n > 0)
+    };
     RowNumbers {
         name: name.to_owned(),
         verdicts,
@@ -393,7 +415,9 @@ fn paired(first: &RowNumbers, this: &RowNumbers) -> Paired {
     let only = |a: &RowNumbers, b: &RowNumbers| -> Vec<String> {
         let solves = |row: &RowNumbers, id: &String| row.per_problem[id].solved > 0;
         let ids = a.per_problem.keys();
-        ids.filter(|id| solves(a, id) && !solves(b, id)).cloned().collect()
+        ids.filter(|id| solves(a, id) && !solves(b, id))
+            .cloned()
+            .collect()
     };
     let (only_first, only_this) = (only(first, this), only(this, first));
     Paired {

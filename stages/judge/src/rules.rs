@@ -135,7 +135,11 @@ impl How {
     pub(crate) fn sandbox_options(&self) -> sandbox::Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         sandbox::Options {
-            workers: if self.workers == 0 { cores } else { self.workers },
+            workers: if self.workers == 0 {
+                cores
+            } else {
+                self.workers
+            },
             cache_dir: self.header_cache.clone().or_else(user_cache),
             python3: self.python3.clone(),
             unsafe_mode: self.unsafe_mode,

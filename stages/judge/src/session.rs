@@ -137,7 +137,9 @@ pub(crate) fn judge_all<P: Program>(
     }
     let log = TimingLog::open(ctx.log_dir())?;
     let left = missing.iter().flat_map(|&index| blocks[index]);
-    let total = left.map(|work| work.programs.end - work.programs.start).sum();
+    let total = left
+        .map(|work| work.programs.end - work.programs.start)
+        .sum();
     let progress = ctx.progress("judge", "programs", Some(total));
     let session = Session {
         ctx,
@@ -297,7 +299,13 @@ impl Session<'_> {
                 let name = || format!("{} of {}", programs[same.places[0]].name(), work.problem_id);
                 let (trial, is_duplicate, cost) =
                     self.program(same, &suite, &by_binary).with_context(name)?;
-                self.log.write(&work.problem_id, &programs[same.places[0]].name(), same, &trial, cost)?;
+                self.log.write(
+                    &work.problem_id,
+                    &programs[same.places[0]].name(),
+                    same,
+                    &trial,
+                    cost,
+                )?;
                 self.progress.inc(same.places.len() as u64);
                 Ok((same, trial, is_duplicate))
             })
@@ -312,9 +320,9 @@ impl Session<'_> {
         for (same, trial, is_duplicate) in trials {
             for (copy, &place) in same.places.iter().enumerate() {
                 let row = &mut rows[place];
-                row.standing = JUDGED.to_owned();
+                JUDGED.clone_into(&mut row.standing);
                 row.is_duplicate = copy > 0 || is_duplicate;
-                row.verdict = trial.verdict.code().to_owned();
+                trial.verdict.code().clone_into(&mut row.verdict);
                 row.compiled = trial.compiled;
                 row.public_passed = trial.public_passed;
                 row.tests_passed = trial.tests_passed;
@@ -351,7 +359,9 @@ impl Session<'_> {
         // Whoever compiled to the same bytes meanwhile waits here for the first to end.
         let trial = slot.get_or_init(|| {
             is_first = true;
-            let run = self.trials.run(&program, same.language_name, suite, &mut cost);
+            let run = self
+                .trials
+                .run(&program, same.language_name, suite, &mut cost);
             run.unwrap_or_else(|error| {
                 failure = Some(error);
                 Trial::failed(sandbox::Verdict::JudgeError, None)

@@ -34,7 +34,11 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Counts the rows of a table; `wanted` says which problems belong to the report.
-    pub(crate) fn read(path: &Path, label: &str, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Self> {
+    pub(crate) fn read(
+        path: &Path,
+        label: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<Self> {
         let mut tally = Self::default();
         for row in Table::<Row>::open(path, label)?.rows()? {
             let row = row?;

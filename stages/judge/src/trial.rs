@@ -136,9 +136,9 @@ impl Trials<'_> {
             let outcome = match self.measure(program, test.input.as_bytes(), &limits, cost) {
                 Ok(outcome) => outcome,
                 Err(error) => {
-                    return self.judge_error(error).with_context(|| {
-                        format!("on test {number} (0 is the first public one)")
-                    });
+                    return self
+                        .judge_error(error)
+                        .with_context(|| format!("on test {number} (0 is the first public one)"));
                 }
             };
             let (passed, failure) = match outcome.failure() {
@@ -285,8 +285,16 @@ impl Tally {
             verdict,
             compiled: true,
             public_passed: self.public_passed,
-            tests_passed: if all_tests { self.passed } else { until_failure },
-            tests_run: if all_tests { self.run } else { until_failure + 1 },
+            tests_passed: if all_tests {
+                self.passed
+            } else {
+                until_failure
+            },
+            tests_run: if all_tests {
+                self.run
+            } else {
+                until_failure + 1
+            },
             failed_test: Some(number as i32),
             detail,
             accepted: self.accepted,
@@ -332,7 +340,10 @@ fn explain(outcome: &Outcome, limits: &Limits) -> Option<String> {
 }
 
 fn first_lines(text: &str) -> Option<String> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     (!lines.is_empty()).then(|| cut(&lines[..lines.len().min(4)].join("\n")))
 }
 
@@ -423,7 +434,10 @@ mod tests {
             without_addresses("free(): 0x7ffe12 and 0xAB, no 0"),
             "free(): 0x... and 0x..., no 0"
         );
-        assert_eq!(last_line(b"a\nValueError: b\n\n"), Some("ValueError: b".into()));
+        assert_eq!(
+            last_line(b"a\nValueError: b\n\n"),
+            Some("ValueError: b".into())
+        );
         assert_eq!(last_line(b" \n"), None);
         assert_eq!(cut(&"x".repeat(1000)).len(), DETAIL_CHARS);
         assert_eq!(first_lines("\n\n"), None);

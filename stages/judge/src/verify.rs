@@ -111,7 +111,8 @@ pub struct Disagreement {
 impl Stage for Verify {
     const NAME: &'static str = "verify";
     const VERSION: u32 = 1;
-    const ABOUT: &'static str = "judges the data's solutions and keeps those that are what they claim";
+    const ABOUT: &'static str =
+        "judges the data's solutions and keeps those that are what they claim";
     const INPUTS: &'static [Input] = &[Input::table("problems"), Input::table("solutions")];
     const OUTPUTS: &'static [Output] = &[
         Output::table("verdicts"),
@@ -150,7 +151,9 @@ impl Stage for Verify {
         };
         // Shards follow the order of the table, so the two are read side by side.
         for_each_judged(&shards, |judged| {
-            let claim = claims.next().context("the table of solutions lost a row")??;
+            let claim = claims
+                .next()
+                .context("the table of solutions lost a row")??;
             ensure!(
                 claim.solution_id == judged.program,
                 "shards of another table of solutions; remove the unfinished run and try again"
@@ -182,7 +185,11 @@ impl Summary {
         // A failure of the judge says nothing about the solution.
         let is_known = judged.is_judged() && judged.verdict != "JE";
         if !is_known {
-            let reason = if judged.is_judged() { "judge_error" } else { &judged.standing };
+            let reason = if judged.is_judged() {
+                "judge_error"
+            } else {
+                &judged.standing
+            };
             let by_language = self.unverified.entry(reason.to_owned()).or_default();
             *by_language.entry(language).or_default() += 1;
             return None;

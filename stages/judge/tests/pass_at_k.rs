@@ -29,8 +29,14 @@ fn single_values() {
     assert!(fixture.rows.len() > 600);
     for (n, c, k, peer, exact) in fixture.rows {
         let ours = pass_at_k(n, c, k).expect("k is at most n");
-        assert!((ours - exact).abs() < 1e-12, "n={n} c={c} k={k}: {ours} != {exact}");
-        assert!((ours - peer).abs() < 1e-12, "n={n} c={c} k={k}: {ours} != {peer}");
+        assert!(
+            (ours - exact).abs() < 1e-12,
+            "n={n} c={c} k={k}: {ours} != {exact}"
+        );
+        assert!(
+            (ours - peer).abs() < 1e-12,
+            "n={n} c={c} k={k}: {ours} != {peer}"
+        );
     }
 }
 

@@ -51,7 +51,12 @@ fn case() -> Case {
     train.split = "train".into();
     problems.push(train);
     let problems = bench.table("problems", problems);
-    let first = [ten("a", 1, 2, 0), ten("b", 0, 1, 5), ten("c", 2, 2, 0), ten("train", 9, 9, 0)];
+    let first = [
+        ten("a", 1, 2, 0),
+        ten("b", 0, 1, 5),
+        ten("c", 2, 2, 0),
+        ten("train", 9, 9, 0),
+    ];
     let second = [ten("a", 0, 0, 0), ten("b", 5, 5, 0)];
     let verdicts = [
         bench.table("first", first.concat()),
@@ -60,7 +65,9 @@ fn case() -> Case {
     let judged = [0, 1].map(|i: usize| {
         let path = verdicts[i].trim_start_matches("file:");
         let mut summary = judge::judge::Summary {
-            verdicts: blake3::hash(&fs_err::read(path).unwrap()).to_hex().to_string(),
+            verdicts: blake3::hash(&fs_err::read(path).unwrap())
+                .to_hex()
+                .to_string(),
             ..Default::default()
         };
         summary.isolation.insert("pid+net".into());
@@ -99,10 +106,19 @@ fn numbers_are_those_of_the_counts() {
     let summary = case.bench.run(&recipe).unwrap();
     let report = case.bench.json(&summary, "report", "report");
     assert_eq!(report["problems"], serde_json::json!(["a", "b", "c"]));
-    assert_eq!(report["problems_not_sampled"], serde_json::json!(["unasked"]));
-    assert_eq!(report["problems_without_tests"], serde_json::json!(["untested"]));
+    assert_eq!(
+        report["problems_not_sampled"],
+        serde_json::json!(["unasked"])
+    );
+    assert_eq!(
+        report["problems_without_tests"],
+        serde_json::json!(["untested"])
+    );
     let (sft, ppo) = (&report["rows"][0], &report["rows"][1]);
-    assert_eq!((sft["solved"].as_u64(), ppo["solved"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(
+        (sft["solved"].as_u64(), ppo["solved"].as_u64()),
+        (Some(2), Some(1))
+    );
     assert_eq!(sft["samples"], 30, "the train split is no part of it");
     near(&sft["compile_rate"], 25.0 / 30.0);
     near(&sft["pass_at"]["1"]["value"], (0.1 + 0.0 + 0.2) / 3.0);
@@ -112,7 +128,10 @@ fn numbers_are_those_of_the_counts() {
     near(&sft["n_at_k"]["2@10"]["value"], 2.0 / 3.0);
     assert_eq!(ppo["problems_without_samples"], serde_json::json!(["c"]));
     near(&ppo["pass_at"]["1"]["value"], 0.5 / 3.0);
-    assert_eq!(report["paired"][0]["only_first"], serde_json::json!(["a", "c"]));
+    assert_eq!(
+        report["paired"][0]["only_first"],
+        serde_json::json!(["a", "c"])
+    );
     assert_eq!(report["paired"][0]["only_this"], serde_json::json!(["b"]));
     near(&report["paired"][0]["p_value"], 1.0);
 }
@@ -134,10 +153,15 @@ fn every_row_names_the_verdicts_it_was_made_of() {
     assert!(text.contains("| a | 1/10 | 0/10 |"), "{text}");
     assert!(text.contains("| c | 2/10 | 0/0 |"), "{text}");
     assert!(text.contains("isolation: pid+net"), "{text}");
-    assert!(text.contains("*IotaCode with PPO*, reported by the paper, 165 problems | 25 | 40.3 %"));
+    assert!(
+        text.contains("*IotaCode with PPO*, reported by the paper, 165 problems | 25 | 40.3 %")
+    );
     // Every line of a table has as many cells as its head.
     for block in text.split("\n\n").filter(|block| block.starts_with('|')) {
-        let cells: Vec<usize> = block.lines().map(|line| line.matches('|').count()).collect();
+        let cells: Vec<usize> = block
+            .lines()
+            .map(|line| line.matches('|').count())
+            .collect();
         assert!(cells.iter().all(|count| *count == cells[0]), "{block}");
     }
 }
@@ -152,6 +176,14 @@ fn rows_and_tables_must_match() {
     let both = [&case.judged[0], &case.judged[1]];
     refused(&both, "rows = [\"sft\"]", "has 2 tables");
     refused(&both, "rows = [\"sft\", \"sft\"]", "must name each table");
-    refused(&both, "rows = [\"sft\", \"ppo\"]\nsplit = \"valid\"", "no problem in split `valid`");
-    refused(&both[..1], SETTINGS, "no input of `judged` is for the verdicts of");
+    refused(
+        &both,
+        "rows = [\"sft\", \"ppo\"]\nsplit = \"valid\"",
+        "no problem in split `valid`",
+    );
+    refused(
+        &both[..1],
+        SETTINGS,
+        "no input of `judged` is for the verdicts of",
+    );
 }

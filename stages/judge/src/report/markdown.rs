@@ -118,7 +118,10 @@ fn results(numbers: &Numbers) -> String {
 fn verdicts(rows: &[RowNumbers]) -> String {
     let used: Vec<&str> = VERDICTS
         .into_iter()
-        .filter(|verdict| rows.iter().any(|row| row.verdict_counts.contains_key(*verdict)))
+        .filter(|verdict| {
+            rows.iter()
+                .any(|row| row.verdict_counts.contains_key(*verdict))
+        })
         .collect();
     let mut head = vec!["model".to_owned(), "samples".into()];
     head.extend(used.iter().map(|verdict| (*verdict).to_owned()));
@@ -197,7 +200,7 @@ fn notes(numbers: &Numbers) -> String {
         let _ = writeln!(
             text,
             "  - compared by `{}`; solved, over all judged problems, by way of comparing: {}\n  \
-             - isolation: {}",
+             - {}",
             judged.rules.compare.name(),
             modes.join(", "),
             sets.join("; ")
@@ -222,7 +225,9 @@ fn notes(numbers: &Numbers) -> String {
         .map(|row| (&row.judged.isolation, format!("{:?}", row.judged.rules)))
         .collect();
     if sets.len() > 1 {
-        text.push_str("- **Rows were judged under different rules or isolation: do not compare them.**\n");
+        text.push_str(
+            "- **Rows were judged under different rules or isolation: do not compare them.**\n",
+        );
     }
     for (what, problems) in [
         ("were sampled by no row", &numbers.problems_not_sampled),
