@@ -23,10 +23,14 @@ impl Draw {
 
     fn at(path: String) -> Self {
         let key = *blake3::hash(path.as_bytes()).as_bytes();
-        Self { stream: ChaCha8Rng::from_seed(key), path }
+        Self {
+            stream: ChaCha8Rng::from_seed(key),
+            path,
+        }
     }
 
     /// An independent stream for a part of the same problem.
+    #[must_use]
     pub fn child(&self, part: &str) -> Self {
         Self::at(format!("{}/{part}", self.path))
     }
@@ -48,11 +52,6 @@ impl Draw {
     }
 
     /// One element of a slice that is not empty.
-    pub fn pick<'a, T: ?Sized>(&mut self, from: &'a [Box<T>]) -> &'a T {
-        &from[self.index(from.len())]
-    }
-
-    /// One element, copied.
     pub fn one<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.index(from.len())]
     }
@@ -73,7 +72,9 @@ impl Draw {
     /// `length` letters of `alphabet` (ASCII).
     pub fn word(&mut self, length: i64, alphabet: &str) -> String {
         let letters = alphabet.as_bytes();
-        (0..length).map(|_| char::from(letters[self.index(letters.len())])).collect()
+        (0..length)
+            .map(|_| char::from(letters[self.index(letters.len())]))
+            .collect()
     }
 }
 

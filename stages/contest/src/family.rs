@@ -26,17 +26,32 @@ pub struct Family {
 
 /// A family with few variants.
 pub(crate) const fn plain(name: &'static str, make: fn(&mut Draw) -> Draft) -> Family {
-    Family { name, held_out: false, weight: 1, make }
+    Family {
+        name,
+        held_out: false,
+        weight: 1,
+        make,
+    }
 }
 
 /// A family whose problems are all kept for the test split.
 pub(crate) const fn held_out(name: &'static str, make: fn(&mut Draw) -> Draft) -> Family {
-    Family { name, held_out: true, weight: 1, make }
+    Family {
+        name,
+        held_out: true,
+        weight: 1,
+        make,
+    }
 }
 
 /// A family put together from parts, with hundreds of variants.
 pub(crate) const fn composed(name: &'static str, make: fn(&mut Draw) -> Draft) -> Family {
-    Family { name, held_out: false, weight: 5, make }
+    Family {
+        name,
+        held_out: false,
+        weight: 5,
+        make,
+    }
 }
 
 /// From an input to its right output.
@@ -119,35 +134,41 @@ impl Draft {
     }
 
     /// Gives a value to the placeholder `@name@`.
+    #[must_use]
     pub fn constant(mut self, name: &str, value: impl ToString) -> Self {
         self.constants.push((name.to_owned(), value.to_string()));
         self
     }
 
     /// One way to tell the task.
+    #[must_use]
     pub fn story(mut self, text: &str) -> Self {
         self.stories.push(text.to_owned());
         self
     }
 
     /// One way to name the output.
+    #[must_use]
     pub fn asks(mut self, text: &str) -> Self {
         self.asks.push(text.to_owned());
         self
     }
 
     /// The reference.
+    #[must_use]
     pub fn answer(mut self, answer: impl Fn(&str) -> String + 'static) -> Self {
         self.answer = Box::new(answer);
         self
     }
 
     /// A right Python program.
+    #[must_use]
     pub fn python(self, style: &str, source: &str) -> Self {
         self.program(Language::Python3, style, source)
     }
 
     /// A right C++ program: the body of `main`, after a line `---` if functions precede it.
+    #[must_use]
     pub fn cpp(self, style: &str, source: &str) -> Self {
         self.program(Language::Cpp, style, source)
     }
@@ -158,17 +179,23 @@ impl Draft {
             "the style `{style}` is used twice"
         );
         let source = source.trim().to_owned();
-        self.programs.push(Program { language, style: style.to_owned(), source });
+        self.programs.push(Program {
+            language,
+            style: style.to_owned(),
+            source,
+        });
         self
     }
 
     /// A program that prints something wrong: `from` became `to`.
+    #[must_use]
     pub fn bug(self, style: &str, kind: &'static str, from: &str, to: &str) -> Self {
         self.wrong(style, kind, Claim::WrongAnswer, &[(from, to)], None)
     }
 
     /// As [`Draft::bug`]; `model` is what the wrong program prints, so that a test which
     /// tells is looked for, and the program dropped where there is none.
+    #[must_use]
     pub fn bug_like(
         self,
         style: &str,
@@ -177,21 +204,30 @@ impl Draft {
         to: &str,
         model: impl Fn(&str) -> String + 'static,
     ) -> Self {
-        self.wrong(style, kind, Claim::WrongAnswer, &[(from, to)], Some(Box::new(model)))
+        self.wrong(
+            style,
+            kind,
+            Claim::WrongAnswer,
+            &[(from, to)],
+            Some(Box::new(model)),
+        )
     }
 
     /// A program that crashes.
+    #[must_use]
     pub fn crash(self, style: &str, kind: &'static str, from: &str, to: &str) -> Self {
         self.wrong(style, kind, Claim::RuntimeError, &[(from, to)], None)
     }
 
     /// A program that is too slow for one of the inputs in `must`.
+    #[must_use]
     pub fn slow(mut self, style: &str, from: &str, to: &str) -> Self {
         self.time_limit_s = 1.0;
         self.wrong(style, "too slow", Claim::TimeLimit, &[(from, to)], None)
     }
 
     /// A wrong program in full generality.
+    #[must_use]
     pub fn wrong(
         mut self,
         style: &str,
@@ -203,28 +239,42 @@ impl Draft {
         let base = self.programs.iter().find(|program| program.style == style);
         let base = base.unwrap_or_else(|| panic!("`{kind}` edits `{style}`, which is not there"));
         for (from, to) in edits {
-            assert!(base.source.contains(from), "`{kind}` edits `{from}`, not in {style}");
+            assert!(
+                base.source.contains(from),
+                "`{kind}` edits `{from}`, not in {style}"
+            );
             assert!(from != to, "`{kind}` changes nothing in {style}");
         }
-        let edits = edits.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
+        let edits = edits
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
         let edits = edits.collect();
-        self.bugs.push(Bug { style: style.to_owned(), kind, claim, edits, model });
+        self.bugs.push(Bug {
+            style: style.to_owned(),
+            kind,
+            claim,
+            edits,
+            model,
+        });
         self
     }
 
     /// An input that must be among the tests.
+    #[must_use]
     pub fn must(mut self, input: impl Into<String>) -> Self {
         self.must.push(input.into());
         self
     }
 
     /// How half of the inputs are drawn.
+    #[must_use]
     pub fn special(mut self, special: impl Fn(&mut Draw, Size) -> String + 'static) -> Self {
         self.special = Some(Box::new(special));
         self
     }
 
     /// What the problem is made of.
+    #[must_use]
     pub fn made_of(mut self, composition: &str) -> Self {
         composition.clone_into(&mut self.composition);
         self
@@ -234,7 +284,7 @@ impl Draft {
     pub fn key(&self) -> String {
         let mut key = self.composition.clone();
         for (name, value) in &self.constants {
-            key.push_str(&format!(" {name}={value}"));
+            key.extend([" ", name, "=", value]);
         }
         key
     }

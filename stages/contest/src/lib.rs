@@ -18,6 +18,7 @@ mod reading;
 pub mod shape;
 mod source;
 mod split;
+mod stage;
 mod statement;
 pub mod tests;
 
@@ -27,6 +28,7 @@ use draw::Draw;
 use family::{Draft, Family};
 use serde::Serialize;
 use source::Look;
+pub use stage::Contest;
 
 /// What to make.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -185,7 +187,14 @@ pub fn of_family(options: &Options, family: &Family, quota: usize) -> Vec<Proble
             continue;
         }
         *same += 1;
-        problems.push(finish(options, family, &draft, &text, &draw, problems.len()));
+        problems.push(finish(
+            options,
+            family,
+            &draft,
+            &text,
+            &draw,
+            problems.len(),
+        ));
     }
     problems
 }
@@ -198,8 +207,7 @@ fn finish(
     draw: &Draw,
     number: usize,
 ) -> Problem {
-    let mut tests =
-        tests::choose(draft, options.tests_per_problem, &mut draw.child("tests"));
+    let mut tests = tests::choose(draft, options.tests_per_problem, &mut draw.child("tests"));
     let (solutions, looks) = right_programs(options, draft, draw);
     let mut incorrect = Vec::new();
     let mut order: Vec<_> = draft.bugs.iter().collect();
@@ -209,8 +217,14 @@ fn finish(
             break;
         }
         if let Some(model) = &bug.model {
-            let all = tests.public.iter().chain(&tests.private).chain(&tests.generated);
-            let told = all.into_iter().any(|test| model(&test.0).trim_end() != test.1.trim_end());
+            let all = tests
+                .public
+                .iter()
+                .chain(&tests.private)
+                .chain(&tests.generated);
+            let told = all
+                .into_iter()
+                .any(|test| model(&test.0).trim_end() != test.1.trim_end());
             if !told {
                 let mut draw = draw.child(&format!("telling {} {}", bug.style, bug.kind));
                 match tests::telling(draft, model, &mut draw) {
@@ -220,7 +234,10 @@ fn finish(
                 }
             }
         }
-        let at = draft.programs.iter().position(|program| program.style == bug.style);
+        let at = draft
+            .programs
+            .iter()
+            .position(|program| program.style == bug.style);
         let at = at.expect("Draft::wrong checks the style");
         let program = &draft.programs[at];
         let mut raw = program.source.clone();
@@ -233,7 +250,10 @@ fn finish(
             style: bug.kind.to_owned(),
             claim: bug.claim,
         };
-        if !incorrect.iter().any(|other: &Solution| other.source == solution.source) {
+        if !incorrect
+            .iter()
+            .any(|other: &Solution| other.source == solution.source)
+        {
             incorrect.push(solution);
         }
     }

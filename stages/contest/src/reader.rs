@@ -14,7 +14,10 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts at the first token.
     pub fn new(text: &'a str) -> Self {
-        Self { text, tokens: text.split_ascii_whitespace() }
+        Self {
+            text,
+            tokens: text.split_ascii_whitespace(),
+        }
     }
 
     /// The next token.

@@ -165,12 +165,19 @@ fn python_numbers(numbers: &[Number], draw: &mut Draw) -> String {
 
 fn cpp_numbers(numbers: &[Number]) -> String {
     let names: Vec<_> = numbers.iter().map(|number| number.name).collect();
-    let kind = if numbers.iter().any(|number| cpp_type(number.low, number.high) != "int") {
+    let kind = if numbers
+        .iter()
+        .any(|number| cpp_type(number.low, number.high) != "int")
+    {
         "long long"
     } else {
         "int"
     };
-    format!("{kind} {};\ncin >> {};", names.join(", "), names.join(" >> "))
+    format!(
+        "{kind} {};\ncin >> {};",
+        names.join(", "),
+        names.join(" >> ")
+    )
 }
 
 fn cpp_list(name: &str, kind: &str, draw: &mut Draw) -> String {
@@ -184,6 +191,10 @@ fn cpp_list(name: &str, kind: &str, draw: &mut Draw) -> String {
 }
 
 /// `int` where every value fits.
-pub fn cpp_type(low: i64, high: i64) -> &'static str {
-    if low >= i64::from(i32::MIN) && high <= i64::from(i32::MAX) { "int" } else { "long long" }
+pub(crate) fn cpp_type(low: i64, high: i64) -> &'static str {
+    if low >= i64::from(i32::MIN) && high <= i64::from(i32::MAX) {
+        "int"
+    } else {
+        "long long"
+    }
 }

@@ -108,12 +108,20 @@ pub enum Shape {
 impl Shape {
     /// A list with `n` on the line before it.
     pub fn list(n: i64, low: i64, high: i64) -> Self {
-        Self::List { n: (1, n), value: (low, high), extra: Vec::new() }
+        Self::List {
+            n: (1, n),
+            value: (low, high),
+            extra: Vec::new(),
+        }
     }
 
     /// A list with `n` and one more number on the line before it.
     pub fn list_and(n: i64, low: i64, high: i64, extra: Number) -> Self {
-        Self::List { n: (1, n), value: (low, high), extra: vec![extra] }
+        Self::List {
+            n: (1, n),
+            value: (low, high),
+            extra: vec![extra],
+        }
     }
 
     /// One number.
@@ -123,7 +131,11 @@ impl Shape {
 
     /// A word of small letters.
     pub fn word(length: i64) -> Self {
-        Self::Word { length: (1, length), letters: SMALL, called: "lowercase letters" }
+        Self::Word {
+            length: (1, length),
+            letters: SMALL,
+            called: "lowercase letters",
+        }
     }
 
     /// The "Input" section of the statement, in one of several phrasings.
@@ -267,8 +279,10 @@ fn plain(value: i64) -> String {
 }
 
 fn bounds_of(numbers: &[Number]) -> String {
-    let all: Vec<_> =
-        numbers.iter().map(|number| bounds(number.name, number.low, number.high)).collect();
+    let all: Vec<_> = numbers
+        .iter()
+        .map(|number| bounds(number.name, number.low, number.high))
+        .collect();
     all.join(", ")
 }
 

@@ -39,7 +39,7 @@ impl Look {
         let mut all = program.source.replace("@READ@", &reading);
         for bug in draft.bugs.iter().filter(|bug| bug.style == program.style) {
             for (from, to) in &bug.edits {
-                all.push_str(&format!("\n{from}\n{to}"));
+                all.extend(["\n", from, "\n", to]);
             }
         }
         let mut used: BTreeSet<String> = pieces(&all).map(str::to_owned).collect();
@@ -77,7 +77,10 @@ impl Look {
         let mut renamed = String::with_capacity(source.len());
         let mut after_dot = false;
         for piece in pieces(source) {
-            let new = self.renames.iter().find(|(old, _)| *old == piece && !after_dot);
+            let new = self
+                .renames
+                .iter()
+                .find(|(old, _)| *old == piece && !after_dot);
             renamed.push_str(new.map_or(piece, |(_, new)| new));
             after_dot = piece == ".";
         }
@@ -89,7 +92,7 @@ impl Look {
         let mut source = String::new();
         if self.narrow {
             for header in headers(&format!("{functions}\n{body}")) {
-                source.push_str(&format!("#include <{header}>\n"));
+                source.extend(["#include <", header, ">\n"]);
             }
         } else {
             source.push_str("#include <bits/stdc++.h>\n");
@@ -104,7 +107,7 @@ impl Look {
             source.push_str("    ios::sync_with_stdio(false);\n    cin.tie(nullptr);\n");
         }
         for line in body.lines() {
-            source.push_str(&format!("    {line}\n"));
+            source.extend(["    ", line, "\n"]);
         }
         if self.returns {
             source.push_str("    return 0;\n");
@@ -122,11 +125,17 @@ fn pieces(source: &str) -> impl Iterator<Item = &str> {
         let first = *bytes.get(start)?;
         let mut end = start + 1;
         if first.is_ascii_alphanumeric() || first == b'_' {
-            while bytes.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            while bytes
+                .get(end)
+                .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            {
                 end += 1;
             }
         } else if first == b'"' || first == b'\'' {
-            while bytes.get(end).is_some_and(|byte| *byte != first && *byte != b'\n') {
+            while bytes
+                .get(end)
+                .is_some_and(|byte| *byte != first && *byte != b'\n')
+            {
                 end += if bytes[end] == b'\\' { 2 } else { 1 };
             }
             end = (end + 1).min(bytes.len());
@@ -143,12 +152,33 @@ const HEADERS: [(&str, &[&str]); 14] = [
     (
         "algorithm",
         &[
-            "sort", "max", "min", "reverse", "count", "max_element", "min_element", "swap",
-            "lower_bound", "upper_bound", "find", "unique", "count_if", "next_permutation",
-            "is_sorted", "rotate", "remove", "transform", "binary_search", "all_of", "any_of",
+            "sort",
+            "max",
+            "min",
+            "reverse",
+            "count",
+            "max_element",
+            "min_element",
+            "swap",
+            "lower_bound",
+            "upper_bound",
+            "find",
+            "unique",
+            "count_if",
+            "next_permutation",
+            "is_sorted",
+            "rotate",
+            "remove",
+            "transform",
+            "binary_search",
+            "all_of",
+            "any_of",
         ],
     ),
-    ("numeric", &["accumulate", "gcd", "lcm", "iota", "partial_sum"]),
+    (
+        "numeric",
+        &["accumulate", "gcd", "lcm", "iota", "partial_sum"],
+    ),
     ("map", &["map"]),
     ("set", &["set"]),
     ("cmath", &["sqrt", "pow", "sqrtl", "floor", "ceil"]),
@@ -156,7 +186,12 @@ const HEADERS: [(&str, &[&str]); 14] = [
     ("stack", &["stack"]),
     ("queue", &["queue", "priority_queue"]),
     ("climits", &["INT_MAX", "INT_MIN", "LLONG_MAX", "LLONG_MIN"]),
-    ("cctype", &["isdigit", "isalpha", "toupper", "tolower", "isupper", "islower"]),
+    (
+        "cctype",
+        &[
+            "isdigit", "isalpha", "toupper", "tolower", "isupper", "islower",
+        ],
+    ),
     ("utility", &["pair"]),
     ("functional", &["greater"]),
 ];

@@ -30,7 +30,11 @@ pub(crate) fn of(options: &Options, family: &Family, draft: &Draft) -> Split {
     // Half of the share each for compositions and for constants; a plain family has
     // constants only.
     let composed = !draft.composition.is_empty();
-    let share = if composed { options.test_share / 2.0 } else { options.test_share };
+    let share = if composed {
+        options.test_share / 2.0
+    } else {
+        options.test_share
+    };
     let seed = options.seed;
     if composed && unit(&format!("{seed}/{}/{}", family.name, draft.composition)) < share {
         return Split::Test;

@@ -126,7 +126,11 @@ pub fn choose(draft: &Draft, count: usize, draw: &mut Draw) -> Tests {
             generated.push((input, output));
         }
     }
-    Tests { public, private, generated }
+    Tests {
+        public,
+        private,
+        generated,
+    }
 }
 
 /// Looks for an input on which `model` differs from the reference.
@@ -189,7 +193,13 @@ fn window(low: i64, high: i64, size: Size) -> (i64, i64) {
     }
 }
 
-fn values(many: i64, bounds: (i64, i64), size: Size, flavour: Flavour, draw: &mut Draw) -> Vec<i64> {
+fn values(
+    many: i64,
+    bounds: (i64, i64),
+    size: Size,
+    flavour: Flavour,
+    draw: &mut Draw,
+) -> Vec<i64> {
     let (low, high) = window(bounds.0, bounds.1, size);
     let mut values: Vec<i64> = match flavour {
         Flavour::Equal => vec![draw.range(low, high); many as usize],
@@ -254,11 +264,27 @@ fn by_shape(shape: &Shape, size: Size, flavour: Flavour, draw: &mut Draw) -> Str
             let n = many(n.0, n.1, draw);
             let mut head = vec![n];
             for number in extra {
-                let most = if number.name == "k" { number.high.min(n) } else { number.high };
+                let most = if number.name == "k" {
+                    number.high.min(n)
+                } else {
+                    number.high
+                };
                 let most = most.max(number.low);
-                head.push(single(Number { high: most, ..*number }, size, Flavour::Random, draw));
+                head.push(single(
+                    Number {
+                        high: most,
+                        ..*number
+                    },
+                    size,
+                    Flavour::Random,
+                    draw,
+                ));
             }
-            format!("{}\n{}", line(&head), line(&values(n, *value, size, flavour, draw)))
+            format!(
+                "{}\n{}",
+                line(&head),
+                line(&values(n, *value, size, flavour, draw))
+            )
         }
         Shape::TwoLists { n, value } => {
             let n = many(1, *n, draw);
@@ -266,13 +292,24 @@ fn by_shape(shape: &Shape, size: Size, flavour: Flavour, draw: &mut Draw) -> Str
             let b = values(n, *value, size, flavour, draw);
             format!("{n}\n{}\n{}", line(&a), line(&b))
         }
-        Shape::Word { length, letters: from, .. } => {
+        Shape::Word {
+            length,
+            letters: from,
+            ..
+        } => {
             let length = many(length.0, length.1, draw);
             letters(length, from, flavour, draw)
         }
-        Shape::TwoWords { length, letters: from } => {
+        Shape::TwoWords {
+            length,
+            letters: from,
+        } => {
             let first = many(1, *length, draw);
-            let second = if draw.percent(50) { first } else { many(1, *length, draw) };
+            let second = if draw.percent(50) {
+                first
+            } else {
+                many(1, *length, draw)
+            };
             let s = letters(first, from, flavour, draw);
             let t = letters(second, from, flavour, draw);
             format!("{s}\n{t}")
@@ -294,24 +331,38 @@ fn by_shape(shape: &Shape, size: Size, flavour: Flavour, draw: &mut Draw) -> Str
             for _ in 0..h {
                 let second = |draw: &mut Draw| usize::from(draw.percent(dense));
                 let cell = |at: usize| if flavour == Flavour::Equal { 0 } else { at };
-                rows.push((0..w).map(|_| {
-                    let at = cell(second(draw));
-                    &cells[at..=at]
-                }).collect());
+                rows.push(
+                    (0..w)
+                        .map(|_| {
+                            let at = cell(second(draw));
+                            &cells[at..=at]
+                        })
+                        .collect(),
+                );
             }
             rows.join("\n")
         }
-        Shape::Matrix { side, value, square } => {
+        Shape::Matrix {
+            side,
+            value,
+            square,
+        } => {
             let side = (*side).min(if size == Size::Tiny { 4 } else { *side });
             let h = many(1, side, draw);
             let w = if *square { h } else { many(1, side, draw) };
-            let mut rows = vec![if *square { h.to_string() } else { format!("{h} {w}") }];
+            let mut rows = vec![if *square {
+                h.to_string()
+            } else {
+                format!("{h} {w}")
+            }];
             for _ in 0..h {
                 rows.push(line(&values(w, *value, size, flavour, draw)));
             }
             rows.join("\n")
         }
-        Shape::Pairs { n, value, ordered, .. } => {
+        Shape::Pairs {
+            n, value, ordered, ..
+        } => {
             let n = many(1, *n, draw);
             let mut rows = vec![n.to_string()];
             for _ in 0..n {

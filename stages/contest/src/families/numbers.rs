@@ -24,7 +24,11 @@ fn text(value: impl ToString) -> String {
 fn count_above(draw: &mut Draw) -> Draft {
     let k = draw.range(-20, 60);
     let strict = draw.percent(50);
-    let (words, compare, other) = if strict { ("greater than", ">", ">=") } else { ("at least", ">=", ">") };
+    let (words, compare, other) = if strict {
+        ("greater than", ">", ">=")
+    } else {
+        ("at least", ">=", ">")
+    };
     Draft::new(Shape::list(100, -1000, 1000), &["implementation"], 1)
         .constant("K", k)
         .constant("WORDS", words)
@@ -89,11 +93,31 @@ fn sum_multiples(draw: &mut Draw) -> Draft {
 fn range_of_list(draw: &mut Draw) -> Draft {
     let k = draw.range(1, 9);
     let (formula, asks, key) = draw.one(&[
-        ("max(a) - min(a)", "the difference of the largest and the smallest value", 0),
-        ("max(a) + min(a)", "the sum of the largest and the smallest value", 1),
-        ("max(a) - min(a) + @K@", "the largest value minus the smallest value, plus @K@", 2),
-        ("@K@ * max(a) - min(a)", "@K@ times the largest value minus the smallest value", 3),
-        ("max(a) + @K@ * min(a)", "the largest value plus @K@ times the smallest value", 4),
+        (
+            "max(a) - min(a)",
+            "the difference of the largest and the smallest value",
+            0,
+        ),
+        (
+            "max(a) + min(a)",
+            "the sum of the largest and the smallest value",
+            1,
+        ),
+        (
+            "max(a) - min(a) + @K@",
+            "the largest value minus the smallest value, plus @K@",
+            2,
+        ),
+        (
+            "@K@ * max(a) - min(a)",
+            "@K@ times the largest value minus the smallest value",
+            3,
+        ),
+        (
+            "max(a) + @K@ * min(a)",
+            "the largest value plus @K@ times the smallest value",
+            4,
+        ),
     ]);
     let split = formula.replace("max(a)", "hi").replace("min(a)", "lo");
     let iter = split.clone();
@@ -137,11 +161,26 @@ fn range_of_list(draw: &mut Draw) -> Draft {
 fn second_largest(draw: &mut Draw) -> Draft {
     let k = draw.range(2, 5);
     let largest = draw.percent(50);
-    let (word, python, cpp) =
-        if largest { ("largest", "b[-@K@]", "b[b.size() - @K@]") } else { ("smallest", "b[@K@ - 1]", "b[@K@ - 1]") };
-    let (same, cpp_same) = if largest { ("a[-@K@]", "a[n - @K@]") } else { ("a[@K@ - 1]", "a[@K@ - 1]") };
-    let (off, cpp_off) = if largest { ("b[-@K@ + 1]", "b[b.size() - @K@ + 1]") } else { ("b[@K@ - 2]", "b[@K@ - 2]") };
-    let shape = Shape::List { n: (5, 60), value: (-1000, 1000), extra: Vec::new() };
+    let (word, python, cpp) = if largest {
+        ("largest", "b[-@K@]", "b[b.size() - @K@]")
+    } else {
+        ("smallest", "b[@K@ - 1]", "b[@K@ - 1]")
+    };
+    let (same, cpp_same) = if largest {
+        ("a[-@K@]", "a[n - @K@]")
+    } else {
+        ("a[@K@ - 1]", "a[@K@ - 1]")
+    };
+    let (off, cpp_off) = if largest {
+        ("b[-@K@ + 1]", "b[b.size() - @K@ + 1]")
+    } else {
+        ("b[@K@ - 2]", "b[@K@ - 2]")
+    };
+    let shape = Shape::List {
+        n: (5, 60),
+        value: (-1000, 1000),
+        extra: Vec::new(),
+    };
     Draft::new(shape, &["sortings"], 2)
         .constant("PY", python)
         .constant("CPP", cpp)
@@ -164,6 +203,11 @@ fn second_largest(draw: &mut Draw) -> Draft {
             a.get(k as usize - 1).map_or_else(|| text(-1), text)
         })
         .must("6\n1 2 2 1 1 2")
+        .must({
+            // Exactly k different values: the bound of the edge case.
+            let a: Vec<_> = (0..7).map(|i| text(i % k)).collect();
+            format!("7\n{}", a.join(" "))
+        })
         .must("9\n5 5 4 4 3 3 2 2 1")
         .must("9\n1 1 2 2 3 3 4 4 5")
         .python("set", "@READ@\nb = sorted(set(a))\nif len(b) < @K@:\n    print(-1)\nelse:\n    print(@PY@)")
@@ -184,7 +228,11 @@ fn position_of_extreme(draw: &mut Draw) -> Draft {
     let (big, first, base) = (draw.percent(50), draw.percent(50), draw.range(0, 1));
     let strict = if big { ">" } else { "<" };
     let loose = if big { ">=" } else { "<=" };
-    let (op, other) = if first { (strict, loose) } else { (loose, strict) };
+    let (op, other) = if first {
+        (strict, loose)
+    } else {
+        (loose, strict)
+    };
     Draft::new(Shape::list(100, -100, 100), &["implementation"], 1)
         .constant("WORD", if big { "largest" } else { "smallest" })
         .constant("WHICH", if first { "first" } else { "last" })
@@ -228,10 +276,26 @@ fn position_of_extreme(draw: &mut Draw) -> Draft {
 fn longest_streak(draw: &mut Draw) -> Draft {
     let (words, python, bad) = draw.one(&[
         ("equal values", "a[i] == a[i - 1]", "a[i] != a[i - 1]"),
-        ("strictly increasing values", "a[i] > a[i - 1]", "a[i] >= a[i - 1]"),
-        ("non-decreasing values", "a[i] >= a[i - 1]", "a[i] > a[i - 1]"),
-        ("strictly decreasing values", "a[i] < a[i - 1]", "a[i] <= a[i - 1]"),
-        ("values that grow by exactly 1 each", "a[i] == a[i - 1] + 1", "a[i] > a[i - 1]"),
+        (
+            "strictly increasing values",
+            "a[i] > a[i - 1]",
+            "a[i] >= a[i - 1]",
+        ),
+        (
+            "non-decreasing values",
+            "a[i] >= a[i - 1]",
+            "a[i] > a[i - 1]",
+        ),
+        (
+            "strictly decreasing values",
+            "a[i] < a[i - 1]",
+            "a[i] <= a[i - 1]",
+        ),
+        (
+            "values that grow by exactly 1 each",
+            "a[i] == a[i - 1] + 1",
+            "a[i] > a[i - 1]",
+        ),
     ]);
     Draft::new(Shape::list(60, 1, 30), &["implementation", "two pointers"], 2)
         .constant("COND", python)
@@ -368,7 +432,11 @@ fn every_kth_sum(draw: &mut Draw) -> Draft {
 
 fn pairs_with_sum(draw: &mut Draw) -> Draft {
     let less = draw.percent(50);
-    let (words, op, other) = if less { ("at most", "<=", "<") } else { ("exactly", "==", ">=") };
+    let (words, op, other) = if less {
+        ("at most", "<=", "<")
+    } else {
+        ("exactly", "==", ">=")
+    };
     Draft::new(Shape::list_and(40, 0, 50, number("t", 0, 100)), &["brute force"], 2)
         .constant("OP", op)
         .constant("OTHER", other)
