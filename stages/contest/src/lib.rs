@@ -276,17 +276,25 @@ fn finish(
 }
 
 /// Every right program once, then again in other looks; and the first looks of each.
+/// The languages take turns, so that a limit does not cut one of them off.
 fn right_programs(options: &Options, draft: &Draft, draw: &Draw) -> (Vec<Solution>, Vec<Look>) {
+    let look = |at: usize, round: usize| {
+        let program = &draft.programs[at];
+        let mut draw = draw.child(&format!("look {} {round}", program.style));
+        Look::new(draft, program, &mut draw)
+    };
+    let looks: Vec<_> = (0..draft.programs.len()).map(|at| look(at, 0)).collect();
+    let mut turns: Vec<usize> = (0..draft.programs.len()).collect();
+    turns.sort_by_key(|at| {
+        let language = draft.programs[*at].language;
+        let before = draft.programs[..*at].iter();
+        before.filter(|other| other.language == language).count()
+    });
     let mut solutions: Vec<Solution> = Vec::new();
-    let mut looks = Vec::new();
     for round in 0..3 {
-        for program in &draft.programs {
-            let mut draw = draw.child(&format!("look {} {round}", program.style));
-            let look = Look::new(draft, program, &mut draw);
-            let source = look.finish(draft, program.language, &program.source);
-            if round == 0 {
-                looks.push(look);
-            }
+        for at in &turns {
+            let program = &draft.programs[*at];
+            let source = look(*at, round).finish(draft, program.language, &program.source);
             let full = solutions.len() >= options.solutions_per_problem;
             if !full && !solutions.iter().any(|other| other.source == source) {
                 solutions.push(Solution {
