@@ -144,6 +144,7 @@ pub(crate) fn judge_all<P: Program>(
     let session = Session {
         ctx,
         trials: Trials {
+            ctx,
             sandbox: &sandbox,
             rules,
         },

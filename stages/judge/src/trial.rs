@@ -14,6 +14,7 @@ use crate::{
     suite::Suite,
 };
 use anyhow::Context as _;
+use engine::Ctx;
 use sandbox::{Compiled, Error, Exit, Language, Limits, Outcome, Sandbox, Verdict};
 use std::time::Instant;
 
@@ -80,6 +81,7 @@ pub(crate) struct Cost {
 
 /// Judges programs; shared by threads.
 pub(crate) struct Trials<'a> {
+    pub(crate) ctx: &'a Ctx<'a>,
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) rules: &'a Rules,
 }
@@ -112,7 +114,7 @@ impl Trials<'_> {
     /// Runs a compiled program on the tests.
     ///
     /// # Errors
-    /// If the judge failed and the rules want that to be fatal.
+    /// If the user asked to stop, or the judge failed and the rules want that to be fatal.
     pub(crate) fn run(
         &self,
         program: &Compiled,
@@ -133,6 +135,7 @@ impl Trials<'_> {
         };
         let mut tally = Tally::new(self.rules.compare);
         for (number, test) in suite.tests.iter().enumerate() {
+            self.ctx.check_cancelled()?;
             let outcome = match self.measure(program, test.input.as_bytes(), &limits, cost) {
                 Ok(outcome) => outcome,
                 Err(error) => {

@@ -205,6 +205,8 @@ fn what_cannot_be_judged_is_counted_and_equal_programs_run_once() {
 
 #[test]
 fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
+    // Asleep for longer than the time between two progress events.
+    const SLEEPY: &str = "import time\ntime.sleep(0.15)\nprint(3)\n";
     let problems: Vec<_> = (0..6)
         .map(|i| problem(&format!("contest/{i}"), &[("1 2", "3")], &[("3 4", "7")]))
         .collect();
@@ -213,23 +215,22 @@ fn an_interrupted_run_goes_on_and_ends_with_the_same_bytes() {
             let id = format!("contest/{i}");
             [
                 generation(&id, 0, "python3", SUM_PYTHON),
-                generation(&id, 1, "python3", "print(3)\n"),
+                generation(&id, 1, "python3", SLEEPY),
             ]
         })
         .collect();
     let make = |bench: &Bench| {
         let problems = bench.table("problems", problems.clone());
-        judge_recipe(
-            &problems,
-            &bench.table("generations", generations.clone()),
-            "",
-        )
+        let generations = bench.table("generations", generations.clone());
+        // One worker takes one problem after the other.
+        judge_recipe(&problems, &generations, "").replace("workers = 2", "workers = 1")
     };
     let (stopped, whole) = (Bench::new(), Bench::new());
     let recipe = make(&stopped);
-    let error = stopped.run_until(&recipe, Some(1)).unwrap_err();
+    let error = stopped.run_until(&recipe, Some(3)).unwrap_err();
     assert!(matches!(error, Error::Interrupted), "{}", chain(&error));
     let resumed = stopped.run(&recipe).unwrap();
+    assert!(!resumed.traces["judge"].resumed_from.is_empty());
     let fresh = whole.run(&make(&whole)).unwrap();
     for output in ["verdicts", "report"] {
         assert_eq!(

@@ -152,7 +152,7 @@ fn every_row_names_the_verdicts_it_was_made_of() {
     assert!(text.contains("| sft | **2** ("), "{text}");
     assert!(text.contains("| a | 1/10 | 0/10 |"), "{text}");
     assert!(text.contains("| c | 2/10 | 0/0 |"), "{text}");
-    assert!(text.contains("isolation: pid+net"), "{text}");
+    assert!(text.contains("\n  - pid+net\n"), "{text}");
     assert!(
         text.contains("*IotaCode with PPO*, reported by the paper, 165 problems | 25 | 40.3 %")
     );

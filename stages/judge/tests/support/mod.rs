@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 use store::Store;
@@ -30,7 +30,6 @@ pub struct Bench {
 struct Listener<'a> {
     said: Mutex<Vec<String>>,
     stop_after: Option<u64>,
-    seen: AtomicU64,
     cancel: &'a AtomicBool,
 }
 
@@ -40,9 +39,8 @@ impl Sink for Listener<'_> {
             Event::Info { text, .. } | Event::Warning { text, .. } => {
                 self.said.lock().unwrap().push(text);
             }
-            Event::Progress { .. } => {
-                let seen = self.seen.fetch_add(1, Ordering::Relaxed) + 1;
-                if self.stop_after.is_some_and(|after| seen > after) {
+            Event::Progress { done, .. } => {
+                if self.stop_after.is_some_and(|after| done >= after) {
                     self.cancel.store(true, Ordering::Relaxed);
                 }
             }
@@ -76,7 +74,7 @@ impl Bench {
         self.run_until(recipe, None)
     }
 
-    /// Runs a recipe; is interrupted at some progress event if told to.
+    /// Runs a recipe; it is interrupted once so much is seen to be done.
     pub fn run_until(&self, recipe: &str, stop_after: Option<u64>) -> Result<Summary, Error> {
         let path = self.folder.path().join("recipe.toml");
         fs_err::write(&path, recipe).unwrap();
@@ -93,7 +91,6 @@ impl Bench {
         let listener = Listener {
             said: Mutex::default(),
             stop_after,
-            seen: AtomicU64::new(0),
             cancel: &cancel,
         };
         let options = Options {
