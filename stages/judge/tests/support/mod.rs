@@ -39,9 +39,7 @@ impl Sink for Listener<'_> {
             Event::Info { text, .. } | Event::Warning { text, .. } => {
                 self.said.lock().unwrap().push(text);
             }
-            Event::Progress { done, .. }
-                if self.stop_after.is_some_and(|after| done >= after) =>
-            {
+            Event::Progress { done, .. } if self.stop_after.is_some_and(|after| done >= after) => {
                 self.cancel.store(true, Ordering::Relaxed);
             }
             _ => {}
