@@ -9,7 +9,10 @@ use engine::{Registry, define, recipe::Library};
 pub(crate) const RECIPES: Library = &[
     ("tiny", include_str!("../recipes/tiny.toml")),
     ("mini", include_str!("../recipes/mini.toml")),
-    ("iotacode-1.3b", include_str!("../recipes/iotacode-1.3b.toml")),
+    (
+        "iotacode-1.3b",
+        include_str!("../recipes/iotacode-1.3b.toml"),
+    ),
 ];
 
 const CODE: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/code.rs"));

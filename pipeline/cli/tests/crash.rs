@@ -22,7 +22,11 @@ fn without(node: &str) -> Program {
     let program = Program::copy_of(finished());
     let shown = program.succeed(&["show", node, "--json"]);
     let trace: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    let path = format!("traces/{}/{}.json", trace["stage"].as_str().unwrap(), trace["key"].as_str().unwrap());
+    let path = format!(
+        "traces/{}/{}.json",
+        trace["stage"].as_str().unwrap(),
+        trace["key"].as_str().unwrap()
+    );
     std::fs::remove_file(program.artifacts().join(path)).unwrap();
     program
 }
@@ -33,7 +37,11 @@ fn check_same_bytes(program: &Program, what: &str) {
     program.succeed(&["verify"]);
     assert_eq!(program.digests(), finished().digests(), "{what}");
     let partials = program.artifacts().join("partial");
-    assert_eq!(std::fs::read_dir(partials).unwrap().count(), 0, "{what} left half-done work");
+    assert_eq!(
+        std::fs::read_dir(partials).unwrap().count(),
+        0,
+        "{what} left half-done work"
+    );
 }
 
 #[test]
@@ -51,7 +59,10 @@ fn a_crash_at_every_point_of_publishing_is_harmless() {
     ] {
         let program = Program::new();
         // The second node that passes the point, so that there is something to lose.
-        assert!(program.crash(&["run", "split", "--quiet"], &format!("{point}:2")), "{point}");
+        assert!(
+            program.crash(&["run", "split", "--quiet"], &format!("{point}:2")),
+            "{point}"
+        );
         program.succeed(&["verify"]);
         program.succeed(&["run", "split", "--quiet"]);
         let (found, wanted) = (program.digests(), finished().digests());
@@ -63,7 +74,13 @@ fn a_crash_at_every_point_of_publishing_is_harmless() {
 
 #[test]
 fn a_crash_at_every_point_of_a_checkpoint_is_harmless() {
-    for point in ["checkpoint.written", "checkpoint.renamed", "checkpoint.latest", "publish.manifest.renamed", "partial.removed"] {
+    for point in [
+        "checkpoint.written",
+        "checkpoint.renamed",
+        "checkpoint.latest",
+        "publish.manifest.renamed",
+        "partial.removed",
+    ] {
         let program = without("sft");
         assert!(program.crash(&["run", "sft", "--quiet"], point), "{point}");
         check_same_bytes(&program, point);
@@ -75,7 +92,10 @@ fn a_crash_at_every_point_of_a_shard_is_harmless() {
     for node in ["triplets", "sample", "judge"] {
         for point in ["shard.written", "shard.renamed"] {
             let program = without(node);
-            assert!(program.crash(&["run", node, "--quiet"], point), "{node} {point}");
+            assert!(
+                program.crash(&["run", node, "--quiet"], point),
+                "{node} {point}"
+            );
             check_same_bytes(&program, &format!("{node} {point}"));
         }
     }
@@ -99,7 +119,10 @@ fn a_kill_at_any_moment_is_harmless() {
             // It may have ended already; then there is nothing to kill.
             let _ = child.kill();
             child.wait().unwrap();
-            check_same_bytes(&program, &format!("{node} killed at {share:.2} of its time"));
+            check_same_bytes(
+                &program,
+                &format!("{node} killed at {share:.2} of its time"),
+            );
         }
     }
 }
@@ -119,7 +142,10 @@ fn an_interrupt_saves_and_says_so() {
             .any(|entry| entry.unwrap().path().join("LATEST").exists())
     };
     while !saved() {
-        assert!(std::time::Instant::now() < deadline, "no checkpoint within a minute");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "no checkpoint within a minute"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     kill_process(pid, Signal::INT).unwrap();

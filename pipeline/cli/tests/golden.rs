@@ -23,7 +23,7 @@ struct Golden {
 }
 
 /// Stages in which floating-point numbers decide.
-const FLOATING: &[&str] = &["init", "adapt", "sft", "sample", "judge", "report"];
+const FLOATING: &[&str] = &["init", "adapt", "sft", "sample", "judge"];
 
 fn instructions() -> String {
     #[cfg(target_arch = "x86_64")]
@@ -34,7 +34,11 @@ fn instructions() -> String {
     ];
     #[cfg(not(target_arch = "x86_64"))]
     let names = [(std::env::consts::ARCH, true)];
-    let found: Vec<&str> = names.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    let found: Vec<&str> = names
+        .iter()
+        .filter(|(_, has)| *has)
+        .map(|(name, _)| *name)
+        .collect();
     found.join("+")
 }
 
@@ -48,15 +52,26 @@ fn a_changed_result_has_a_changed_version() {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = |key: &str| entry[key].as_str().unwrap().to_owned();
         let (node, stage) = (text("node"), text("stage"));
+        // What the sandbox of this machine offers stands in these; verdicts are compared.
+        let output = text("output");
+        if stage == "report" || (output == "report" && ["judge", "verify"].contains(&&*stage)) {
+            continue;
+        }
         let trace: serde_json::Value =
             serde_json::from_str(&program.succeed(&["show", &node, "--json"])).unwrap();
-        found.versions.insert(stage.clone(), trace["document"]["version"].as_u64().unwrap());
+        found.versions.insert(
+            stage.clone(),
+            trace["document"]["version"].as_u64().unwrap(),
+        );
         let group = if FLOATING.contains(&stage.as_str()) {
-            found.by_instructions.entry(instructions.clone()).or_default()
+            found
+                .by_instructions
+                .entry(instructions.clone())
+                .or_default()
         } else {
             &mut found.everywhere
         };
-        group.insert(format!("{node}/{}", text("output")), text("address"));
+        group.insert(format!("{node}/{output}"), text("address"));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.json");
     let mut recorded: Golden = std::fs::read_to_string(&path)
@@ -75,8 +90,14 @@ fn a_changed_result_has_a_changed_version() {
         return;
     }
     let mut changed = Vec::new();
-    let compare = |wanted: &BTreeMap<String, String>, got: &BTreeMap<String, String>, changed: &mut Vec<String>| {
-        changed.extend(got.iter().filter(|(name, address)| wanted.get(*name) != Some(address)).map(|(name, _)| name.clone()));
+    let compare = |wanted: &BTreeMap<String, String>,
+                   got: &BTreeMap<String, String>,
+                   changed: &mut Vec<String>| {
+        changed.extend(
+            got.iter()
+                .filter(|(name, address)| wanted.get(*name) != Some(address))
+                .map(|(name, _)| name.clone()),
+        );
     };
     compare(&recorded.everywhere, &found.everywhere, &mut changed);
     match recorded.by_instructions.remove(&instructions) {
@@ -91,5 +112,8 @@ fn a_changed_result_has_a_changed_version() {
         recorded.versions,
         found.versions
     );
-    assert_eq!(recorded.versions, found.versions, "versions changed: record with IOTA_BLESS=1");
+    assert_eq!(
+        recorded.versions, found.versions,
+        "versions changed: record with IOTA_BLESS=1"
+    );
 }

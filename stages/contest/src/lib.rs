@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use draw::Draw;
 use family::{Draft, Family};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use source::Look;
 pub use stage::Contest;
 
@@ -45,6 +45,8 @@ pub struct Options {
     pub solutions_per_problem: usize,
     /// Wrong programs of a problem, at most.
     pub incorrect_per_problem: usize,
+    /// Languages of the programs.
+    pub languages: Vec<Language>,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             tests_per_problem: 15,
             solutions_per_problem: 8,
             incorrect_per_problem: 6,
+            languages: vec![Language::Python3, Language::Cpp],
         }
     }
 }
@@ -72,7 +75,8 @@ pub enum Split {
 }
 
 /// The languages of the programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Language {
     /// Python 3.
     Python3,
@@ -240,6 +244,9 @@ fn finish(
             .position(|program| program.style == bug.style);
         let at = at.expect("Draft::wrong checks the style");
         let program = &draft.programs[at];
+        if !options.languages.contains(&program.language) {
+            continue;
+        }
         let mut raw = program.source.clone();
         for (from, to) in &bug.edits {
             raw = raw.replacen(from, to, 1);
@@ -284,7 +291,9 @@ fn right_programs(options: &Options, draft: &Draft, draw: &Draw) -> (Vec<Solutio
         Look::new(draft, program, &mut draw)
     };
     let looks: Vec<_> = (0..draft.programs.len()).map(|at| look(at, 0)).collect();
-    let mut turns: Vec<usize> = (0..draft.programs.len()).collect();
+    let mut turns: Vec<usize> = (0..draft.programs.len())
+        .filter(|at| options.languages.contains(&draft.programs[*at].language))
+        .collect();
     turns.sort_by_key(|at| {
         let language = draft.programs[*at].language;
         let before = draft.programs[..*at].iter();

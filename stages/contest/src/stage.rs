@@ -31,6 +31,8 @@ pub struct What {
     pub solutions_per_problem: usize,
     /// Wrong programs of a problem, at most.
     pub incorrect_per_problem: usize,
+    /// Languages of the programs: `python3`, `cpp`.
+    pub languages: Vec<crate::Language>,
 }
 
 impl Default for What {
@@ -42,6 +44,7 @@ impl Default for What {
             tests_per_problem: options.tests_per_problem,
             solutions_per_problem: options.solutions_per_problem,
             incorrect_per_problem: options.incorrect_per_problem,
+            languages: options.languages,
         }
     }
 }
@@ -79,6 +82,7 @@ impl Stage for Contest {
             tests_per_problem: what.tests_per_problem,
             solutions_per_problem: what.solutions_per_problem,
             incorrect_per_problem: what.incorrect_per_problem,
+            languages: what.languages.clone(),
         });
         let progress = ctx.progress("problems", "problems", Some(made.len() as u64));
         let mut problems = TableWriter::create(&ctx.output("problems"))?;

@@ -8,8 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use candle_core::{DType, Device, safetensors::MmapedSafetensors};
 use serde_json::{Map, Value, json};
 
 use crate::parameters::{Parameters, Tensor};
@@ -20,45 +19,28 @@ use crate::parameters::{Parameters, Tensor};
 /// The file cannot be read, is not a safetensors file, or holds an integer tensor or a name
 /// that is there already.
 pub fn read_into(parameters: &mut Parameters, path: &Path) -> Result<()> {
-    let file = fs_err::File::open(path)?;
+    // For an error that names the file: candle's own does not always.
+    fs_err::File::open(path)?;
     #[allow(unsafe_code)]
     // SAFETY: artifacts are immutable once published; a file cut short while mapped would be
     // changed by another program, which no reader can guard against.
-    let bytes = unsafe { memmap2::Mmap::map(file.file()) }
-        .with_context(|| format!("mapping {}", path.display()))?;
-    let tensors = SafeTensors::deserialize(&bytes)
+    let file = unsafe { MmapedSafetensors::new(path) }
         .with_context(|| format!("{} is not a complete safetensors file", path.display()))?;
-    for (name, view) in tensors.iter() {
-        let bytes = view.data();
-        let data = match view.dtype() {
-            Dtype::F32 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f32::from_le_bytes(*b))
-                .collect(),
-            Dtype::F16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| f16::from_le_bytes(*b).to_f32())
-                .collect(),
-            Dtype::BF16 => bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|b| bf16::from_le_bytes(*b).to_f32())
-                .collect(),
-            other => bail!(
-                "{}: tensor {name} is {other:?}; f32, f16 and bf16 can be read",
-                path.display()
-            ),
-        };
-        let tensor = Tensor {
-            shape: view.shape().to_vec(),
-            data,
-        };
-        if parameters.tensors.insert(name.to_owned(), tensor).is_some() {
+    for (name, _) in file.tensors() {
+        let tensor = file
+            .load(&name, &Device::Cpu)
+            .with_context(|| format!("{}: tensor {name}", path.display()))?;
+        if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+            bail!(
+                "{}: tensor {name} is {:?}; f32, f16 and bf16 can be read",
+                path.display(),
+                tensor.dtype()
+            );
+        }
+        let shape = tensor.dims().to_vec();
+        let data = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let tensor = Tensor { shape, data };
+        if parameters.tensors.insert(name.clone(), tensor).is_some() {
             bail!(
                 "{}: tensor {name} was already read from another shard",
                 path.display()

@@ -15,7 +15,9 @@ pub struct Program {
 
 impl Program {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// A copy of another program's store.
@@ -67,7 +69,11 @@ impl Program {
     /// Runs with a crash at a fault point; says whether the point was reached.
     pub fn crash(&self, args: &[&str], fault: &str) -> bool {
         use std::os::unix::process::ExitStatusExt;
-        let output = self.command(args).env("IOTA_FAULT", fault).output().unwrap();
+        let output = self
+            .command(args)
+            .env("IOTA_FAULT", fault)
+            .output()
+            .unwrap();
         output.status.signal() == Some(9)
     }
 
@@ -79,7 +85,10 @@ impl Program {
             .map(|line| {
                 let entry: Value = serde_json::from_str(line).unwrap();
                 let text = |key: &str| entry[key].as_str().unwrap().to_owned();
-                (format!("{}/{}", text("node"), text("output")), text("address"))
+                (
+                    format!("{}/{}", text("node"), text("output")),
+                    text("address"),
+                )
             })
             .collect()
     }
