@@ -283,6 +283,7 @@ fn clock_after(draw: &mut Draw) -> Draft {
         .must("0 0")
         .must("23 59")
         .must("12 30")
+        .must(format!("5 {}", (60 - k % 60) % 60))
         .must(format!("{} {}", (if back { k + 61 } else { 1501 - k % 1440 }) / 60 % 24, (if back { k + 61 } else { 1501 - k % 1440 }) % 60))
         .python("minutes", "@READ@\nt = (h * 60 + m @SIGN@ @K@) % 1440\nprint(@OUT@)")
         .python("carry", "@READ@\nm = m @SIGN@ @K@\nh += m // 60\nm %= 60\nh %= 24\nprint(@LOW@)")

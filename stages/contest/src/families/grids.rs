@@ -127,7 +127,7 @@ fn cells_with_neighbours(draw: &mut Draw) -> Draft {
 
 fn fullest_line(draw: &mut Draw) -> Draft {
     let cells = draw.one(&["#.", "*.", "XO", "TG", "01", "WB"]);
-    let (a, _) = two_kinds(cells, draw);
+    let (a, other_kind) = two_kinds(cells, draw);
     let (rows, most, last) = (draw.percent(50), draw.percent(60), draw.percent(50));
     let number = draw.percent(65);
     let (line, other_line) = if rows {
@@ -166,6 +166,18 @@ fn fullest_line(draw: &mut Draw) -> Draft {
         }
     };
     let first = a.as_bytes()[0];
+    // A grid whose last line alone wins.
+    let (winner, loser) = if most {
+        (a, other_kind)
+    } else {
+        (other_kind, a)
+    };
+    let only_last = if rows {
+        "3 2\nxx\nxx\n++"
+    } else {
+        "2 3\nxx+\nxx+"
+    };
+    let only_last = only_last.replace('x', loser).replace('+', winner);
     let narrow = "3 1\n#\n#\n."
         .replace('#', &cells[..1])
         .replace('.', &cells[1..]);
@@ -209,6 +221,7 @@ fn fullest_line(draw: &mut Draw) -> Draft {
             let place = if last { places.last() } else { places.next() };
             text(if number { place.unwrap_or(0) } else { best })
         })
+        .must(only_last)
         .must(narrow)
         .must(wide)
         .must(three)
