@@ -9,7 +9,7 @@ use crate::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use store::Store;
 
 /// One reason why a node is not what it was.
@@ -90,14 +90,17 @@ pub fn why(
         };
         let found = match &step.state {
             State::Missing(path) => vec![Reason::MissingFile { path: path.clone() }],
-            State::Maybe => step
-                .node
-                .parents()
-                .filter(|parent| !is_hit(steps, parent))
-                .map(|parent| Reason::Upstream {
-                    node: parent.to_owned(),
-                })
-                .collect(),
+            State::Maybe => {
+                // A node may be bound to several inputs: it is named once.
+                let parents: BTreeSet<&str> = step.node.parents().collect();
+                parents
+                    .into_iter()
+                    .filter(|parent| !is_hit(steps, parent))
+                    .map(|parent| Reason::Upstream {
+                        node: parent.to_owned(),
+                    })
+                    .collect()
+            }
             State::Hit(_) => vec![Reason::Unchanged],
             State::Run(key) | State::Resume(key, _) => match &old {
                 None => vec![Reason::NeverRan],
