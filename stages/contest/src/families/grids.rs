@@ -211,7 +211,7 @@ fn fullest_line(draw: &mut Draw) -> Draft {
         .answer(move |input| {
             let g = Reader::new(input).grid();
             let counts: Vec<i64> = if rows {
-                g.iter().map(|row| row.iter().filter(|cell| **cell == first).count() as i64).collect()
+                g.iter().map(|row| row.iter().map(|cell| i64::from(*cell == first)).sum()).collect()
             } else {
                 (0..g[0].len()).map(|j| g.iter().filter(|row| row[j] == first).count() as i64).collect()
             };
