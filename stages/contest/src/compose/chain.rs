@@ -195,56 +195,40 @@ impl Chain {
         let one = self.join == Join::One;
         let x = if one { "n" } else { "x" };
         let start = self.join.code();
+        let steps = self.steps.iter().filter(|step| **step != Map::Same);
         match style {
             "steps" => {
-                let mut lines = String::from("@READ@\n");
+                let mut lines = vec!["@READ@".to_owned()];
                 if !one {
-                    lines.push_str(&format!("x = {start}\n"));
+                    lines.push(format!("x = {start}"));
                 }
-                for step in self.steps.iter().filter(|step| **step != Map::Same) {
-                    lines.push_str(&format!("{x} = {}\n", step.python(x)));
-                }
-                format!("{lines}print({x})")
+                lines.extend(steps.map(|step| format!("{x} = {}", step.python(x))));
+                lines.push(format!("print({x})"));
+                lines.join("\n")
             }
             "nested" => format!("@READ@\nprint({})", self.nested(self.steps.len())),
             "function" => {
                 let names = if one { "n" } else { "p, q" };
-                let mut lines = format!("def f({names}):\n");
-                lines.push_str(&format!("    x = {start}\n"));
-                let steps: Vec<_> = self
-                    .steps
-                    .iter()
-                    .filter(|step| **step != Map::Same)
-                    .collect();
-                for (at, step) in steps.iter().enumerate() {
-                    let target = if at + 1 == steps.len() {
-                        "return"
-                    } else {
-                        "x ="
-                    };
-                    lines.push_str(&format!("    {target} {}\n", step.python("x")));
-                }
-                if steps.is_empty() {
-                    lines.push_str("    return x\n");
-                }
-                format!("{lines}\n@READ@\nprint(f({names}))")
+                let mut lines = vec![format!("def f({names}):\n    x = {start}")];
+                lines.extend(steps.map(|step| format!("    x = {}", step.python("x"))));
+                // The last step is what the function returns.
+                let last = lines.pop().unwrap_or_default();
+                lines.push(match last.strip_prefix("    x = ") {
+                    Some(value) => format!("    return {value}"),
+                    None => format!("{last}\n    return x"),
+                });
+                format!("{}\n\n@READ@\nprint(f({names}))", lines.join("\n"))
             }
             "cpp-steps" | "cpp-names" => {
-                let mut lines = format!("@READ@\nlong long x = {start};\n");
+                let mut lines = vec![format!("@READ@\nlong long x = {start};")];
                 let mut last = "x".to_owned();
-                for (at, step) in self
-                    .steps
-                    .iter()
-                    .filter(|step| **step != Map::Same)
-                    .enumerate()
-                {
+                for (at, step) in steps.enumerate() {
                     let value = step.cpp(&last, "LL");
                     if style == "cpp-names" {
-                        let name = format!("y{}", at + 1);
-                        lines.push_str(&format!("long long {name} = {value};\n"));
-                        last = name;
+                        last = format!("y{}", at + 1);
+                        lines.push(format!("long long {last} = {value};"));
                     } else {
-                        lines.push_str(&format!("x = {value};\n"));
+                        lines.push(format!("x = {value};"));
                     }
                 }
                 let functions = if self.steps.contains(&Map::DigitSum) {
@@ -252,7 +236,8 @@ impl Chain {
                 } else {
                     ""
                 };
-                format!("{functions}{lines}cout << {last} << endl;")
+                let lines = lines.join("\n");
+                format!("{functions}{lines}\ncout << {last} << endl;")
             }
             _ => unreachable!("no style {style}"),
         }
@@ -458,7 +443,7 @@ fn overflow(draft: Draft, chain: &Chain, high: i64) -> Draft {
         && growing
         && joined
         && largest < 1 << 40
-        && largest as i32 as i64 != largest
+        && i64::from(largest as i32) != largest
     {
         let from = chain.render("cpp-steps");
         let to = from.replace("long long x = ", "int x = ");

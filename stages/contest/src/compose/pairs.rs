@@ -365,9 +365,9 @@ fn two_lists_combine(draw: &mut Draw) -> Draft {
             choose,
             Choose::Less | Choose::AtMost | Choose::Greater | Choose::AtLeast
         );
-        if !(choose == Choose::All && matches!(combine, Combine::First | Combine::Second))
-            && !(compares && same && draw.percent(70))
-        {
+        let copies = choose == Choose::All && matches!(combine, Combine::First | Combine::Second);
+        let redundant = compares && same && draw.percent(70);
+        if !copies && !redundant {
             break combine;
         }
     };
@@ -388,8 +388,7 @@ fn two_lists_combine(draw: &mut Draw) -> Draft {
         let reduce = loop {
             let reduce = Reduce::draw(draw);
             let dull = match reduce {
-                Reduce::Count => choose == Choose::All,
-                Reduce::First | Reduce::Last => choose == Choose::All,
+                Reduce::Count | Reduce::First | Reduce::Last => choose == Choose::All,
                 Reduce::Average => {
                     signed
                         || matches!(

@@ -110,14 +110,14 @@ pub(super) fn render(style: &str, pipe: Pipe, end: End) -> String {
             pipe.map.python("y")
         ),
         "function" => {
-            let mut functions = String::new();
+            let mut functions = Vec::new();
             let (mut kept, mut changed) = (String::new(), "x".to_owned());
             if let Some(condition) = condition {
-                functions.push_str(&format!("def keep(x):\n    return {condition}\n\n"));
+                functions.push(format!("def keep(x):\n    return {condition}\n\n"));
                 " if keep(x)".clone_into(&mut kept);
             }
             if pipe.map != Map::Same {
-                functions.push_str(&format!("def change(x):\n    return {value}\n\n"));
+                functions.push(format!("def change(x):\n    return {value}\n\n"));
                 "change(x)".clone_into(&mut changed);
             }
             let body = if pipe.late {
@@ -125,6 +125,7 @@ pub(super) fn render(style: &str, pipe: Pipe, end: End) -> String {
             } else {
                 format!("b = [{changed} for x in {over}{kept}]")
             };
+            let functions = functions.concat();
             return format!("{functions}@READ@\n{body}\n{}", end.python_list(false));
         }
         _ => unreachable!("no style {style}"),

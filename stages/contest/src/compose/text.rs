@@ -11,6 +11,9 @@ use crate::draw::Draw;
 use crate::family::Draft;
 use crate::{Claim, Language};
 
+/// Whether an item at an index is chosen.
+type Condition = Rc<dyn Fn(&str, usize) -> bool>;
+
 /// Which items are chosen.
 #[derive(Clone)]
 pub(super) struct Keep {
@@ -20,7 +23,7 @@ pub(super) struct Keep {
     /// Condition on `#`, perhaps on the index `i`; empty if all are chosen.
     pub(super) python: String,
     pub(super) cpp: String,
-    pub(super) keeps: Rc<dyn Fn(&str, usize) -> bool>,
+    pub(super) keeps: Condition,
     /// Its constants.
     pub(super) constant: Option<String>,
 }
@@ -33,7 +36,7 @@ pub(super) struct Change {
     pub(super) words: String,
     pub(super) python: String,
     pub(super) cpp: String,
-    pub(super) change: Rc<dyn Fn(&str) -> String>,
+    pub(super) new: Rc<dyn Fn(&str) -> String>,
 }
 
 /// Items with their new values, where chosen.
@@ -82,7 +85,7 @@ impl Select {
         let start = usize::from(self.skip_first).min(end);
         let all = items[start..end].iter().enumerate().map(|(i, item)| {
             let kept = (self.keep.keeps)(item, i + start);
-            (item.clone(), kept.then(|| (self.change.change)(item)))
+            (item.clone(), kept.then(|| (self.change.new)(item)))
         });
         let all: Vec<_> = all.collect();
         let nothing = self.default.unwrap_or("");
@@ -158,16 +161,22 @@ impl Select {
             }
             _ => format!("print({result})"),
         };
-        let mut functions = String::new();
+        let mut functions = Vec::new();
         if style == "function" {
             if !condition.is_empty() && !self.by_index() {
-                functions.push_str(&format!("def keep(x):\n    return {condition}\n\n"));
+                functions.push(format!("def keep(x):\n    return {condition}\n\n"));
                 "keep(x)".clone_into(&mut condition);
             }
             if value != "x" {
-                functions.push_str(&format!("def change(x):\n    return {value}\n\n"));
+                functions.push(format!("def change(x):\n    return {value}\n\n"));
                 "change(x)".clone_into(&mut value);
             }
+        }
+        let functions: String = functions.concat();
+        if style == "list" && !self.finish.python[2].is_empty() {
+            return format!(
+                "@READ@\nb = [{value} if {condition} else x {each}]\nprint(\"\".join(b))"
+            );
         }
         if (style == "list" || style == "function") && !self.finish.list.is_empty() {
             let tail = if condition.is_empty() {
@@ -230,7 +239,7 @@ impl Select {
             // Both loops over indices would be the same.
             styles.retain(|style| *style != "cpp-loop");
         }
-        if !self.finish.list.is_empty() {
+        if !self.finish.list.is_empty() || !self.finish.python[2].is_empty() {
             styles.push("list");
         }
         if draw.percent(40) {
@@ -376,7 +385,7 @@ impl Change {
             words,
             python,
             cpp,
-            change: Rc::new(change),
+            new: Rc::new(change),
         }
     }
 
