@@ -22,7 +22,7 @@ fn gcd(a: i64, b: i64) -> i64 {
 }
 
 fn is_prime(n: i64) -> bool {
-    n > 1 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+    n > 1 && (2..=n).take_while(|d| d * d <= n).all(|d| n % d != 0)
 }
 
 fn gcd_of_list(draw: &mut Draw) -> Draft {

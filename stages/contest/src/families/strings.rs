@@ -410,11 +410,12 @@ fn run_length(draw: &mut Draw) -> Draft {
             let mut short = String::new();
             for block in word.chunk_by(|left, right| left == right) {
                 let (letter, many) = (char::from(block[0]), block.len());
-                short += &match (many as i64 >= k, number_first) {
-                    (true, true) => format!("{many}{letter}"),
-                    (true, false) => format!("{letter}{many}"),
+                let part = match (many as i64 >= k, number_first) {
+                    (true, true) => text(many) + &text(letter),
+                    (true, false) => text(letter) + &text(many),
                     _ => text(letter).repeat(many),
                 };
+                short.push_str(&part);
             }
             short
         })

@@ -28,7 +28,7 @@ fn fizz_buzz(draw: &mut Draw) -> Draft {
         ("red", "blue"),
     ]);
     // Of the numbers that both divide, the least.
-    let both = (1..).map(|x| x * a).find(|x| x % b == 0).unwrap_or(a * b);
+    let both = (1..=b).map(|x| x * a).find(|x| x % b == 0).unwrap_or(a * b);
     Draft::new(Shape::int("n", 1, 60), &["implementation"], 1)
         .constant("A", a)
         .constant("B", b)
@@ -140,7 +140,9 @@ fn pattern(draw: &mut Draw) -> Draft {
             for i in 1..=n {
                 let left = [0, n - i, 0, i, i - 1, k * i, n - i][kind];
                 let middle = [k * i, k * i, k * (n - i + 1), k, n - i + k, i, i + k][kind];
-                picture += &format!("{}{}\n", ".".repeat(left as usize), c.repeat(middle as usize));
+                picture += &".".repeat(left as usize);
+                picture += &c.repeat(middle as usize);
+                picture.push('\n');
             }
             picture
         })
