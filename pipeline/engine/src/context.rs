@@ -5,7 +5,7 @@
 //! no clock, no host name and no random number that is not a function of the seed.
 
 use crate::{
-    BoundInput, Interrupted, Stage,
+    BoundInput, Interrupted,
     event::{Event, Sink},
 };
 use anyhow::Context as _;
@@ -201,11 +201,6 @@ impl Ctx<'_> {
             resumed.push(format!("{done} of {count} shards"));
         }
         Ok(shards)
-    }
-
-    /// Which stage this is.
-    pub fn is<S: Stage>(&self) -> bool {
-        self.stage == S::NAME
     }
 }
 
