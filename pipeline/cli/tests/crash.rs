@@ -79,6 +79,7 @@ fn a_crash_at_every_point_of_a_checkpoint_is_harmless() {
         "checkpoint.renamed",
         "checkpoint.latest",
         "publish.manifest.renamed",
+        "publish.trace.renamed",
         "partial.removed",
     ] {
         let program = without("sft");

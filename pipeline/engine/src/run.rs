@@ -138,6 +138,13 @@ impl Runner<'_> {
         let digest = key.digest;
         let mut forced = self.options.force.contains(&node.name);
         if !forced && let Some(trace) = self.hit(node, &key)? {
+            // A run killed between its commit and its tidying leaves finished work here.
+            let partial = self.store.partial(digest);
+            if partial.is_there()
+                && let Some(_lock) = self.store.try_lock_key(digest)?
+            {
+                partial.remove()?;
+            }
             return Ok((trace, true));
         }
         let waited = AtomicBool::new(false);
@@ -159,6 +166,7 @@ impl Runner<'_> {
         // Whoever held the lock has made what was forced, too.
         forced &= !waited.load(Ordering::Relaxed);
         if !forced && let Some(trace) = self.hit(node, &key)? {
+            self.store.partial(digest).remove()?;
             return Ok((trace, true));
         }
         let place = match look_up(key.clone(), node, self.store)? {

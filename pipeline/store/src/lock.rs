@@ -108,6 +108,11 @@ impl Store {
         Ok(Some(KeyLock { file }))
     }
 
+    /// Takes the lock of a key if it is free.
+    pub fn try_lock_key(&self, key: Digest) -> Result<Option<KeyLock>> {
+        self.lock_key(key, |_| {}, || true)
+    }
+
     /// Whether somebody is running a key at this moment.
     pub fn key_is_locked(&self, key: Digest) -> bool {
         let path = self.root().join("locks").join(format!("{key}.lock"));

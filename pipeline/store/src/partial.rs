@@ -135,6 +135,11 @@ impl Partial {
         Ok(())
     }
 
+    /// Whether anything at all lies here.
+    pub fn is_there(&self) -> bool {
+        self.root.exists()
+    }
+
     /// Removes all of it.
     pub fn remove(&self) -> Result<()> {
         remove(&self.root)?;
