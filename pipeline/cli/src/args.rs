@@ -147,8 +147,11 @@ pub(crate) struct GraphArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ShowArgs {
-    /// RECIPE/NODE, RECIPE/NODE/OUTPUT, or NODE of the default recipe.
+    /// NODE, RECIPE/NODE or RECIPE/NODE/OUTPUT.
     pub(crate) reference: String,
+    /// Whose node, if the reference does not say.
+    #[arg(long, short, default_value = "mini", env = "IOTA_RECIPE")]
+    pub(crate) recipe: String,
     /// How many rows of a table.
     #[arg(long, default_value_t = 5)]
     pub(crate) rows: usize,
@@ -178,6 +181,7 @@ pub(crate) struct SqlArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct LsArgs {
     /// Only this recipe.
+    #[arg(long, short)]
     pub(crate) recipe: Option<String>,
     /// As JSON.
     #[arg(long)]
@@ -186,10 +190,13 @@ pub(crate) struct LsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DiffArgs {
-    /// RECIPE/NODE.
+    /// NODE or RECIPE/NODE.
     pub(crate) old: String,
-    /// RECIPE/NODE.
+    /// NODE or RECIPE/NODE.
     pub(crate) new: String,
+    /// Whose nodes, where a reference does not say.
+    #[arg(long, short, default_value = "mini", env = "IOTA_RECIPE")]
+    pub(crate) recipe: String,
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file operation failed; `fs_err` has put the path into the message.
-    #[error("{}", disk_message(.0))]
+    #[error("{0}")]
     Io(#[from] std::io::Error),
     /// The directory holds a store of another format.
     #[error(
@@ -62,13 +62,4 @@ pub enum Error {
     /// A name cannot be used in the store.
     #[error("`{0}` is no name for a {1}: use a-z, 0-9, `-`, `_` and `.`")]
     BadName(String, &'static str),
-}
-
-fn disk_message(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => format!(
-            "{error}\n  help: the disk is full; nothing made so far is lost. Free space (`iota gc` shows what can go), then run again"
-        ),
-        _ => error.to_string(),
-    }
 }

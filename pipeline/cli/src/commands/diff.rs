@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub(super) fn diff(args: &Args, diff: &DiffArgs) -> anyhow::Result<Exit> {
     let store = open(args)?;
     let side = |text: &str| {
-        let (recipe, node, _) = reference(text);
+        let (recipe, node, _) = reference(text, &diff.recipe);
         linked(&store, &recipe, &node)
     };
     let (old, new) = (flat(&side(&diff.old)?)?, flat(&side(&diff.new)?)?);

@@ -74,14 +74,11 @@ pub(crate) fn all_stages() -> Registry {
 }
 
 /// The (recipe, node, output) that a reference names. `a/b` is recipe a, node b; a single
-/// word is a node of `mini`, or of the recipe in `IOTA_RECIPE`.
-pub(crate) fn reference(text: &str) -> (String, String, Option<String>) {
+/// word is a node of `default`.
+pub(crate) fn reference(text: &str, default: &str) -> (String, String, Option<String>) {
     let parts: Vec<&str> = text.trim_matches('/').split('/').collect();
     match parts[..] {
-        [node] => {
-            let recipe = std::env::var("IOTA_RECIPE").unwrap_or_else(|_| "mini".into());
-            (recipe, node.to_owned(), None)
-        }
+        [node] => (default.to_owned(), node.to_owned(), None),
         [recipe, node] => (recipe.to_owned(), node.to_owned(), None),
         [recipe, node, ..] => {
             let output = parts[2].split('.').next().unwrap_or_default();

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use store::{Address, Store, Trace};
 
 pub(super) fn show(args: &Args, show: &ShowArgs) -> anyhow::Result<Exit> {
-    let (recipe, node, output) = reference(&show.reference);
+    let (recipe, node, output) = reference(&show.reference, &show.recipe);
     let store = open(args)?;
     let trace = linked(&store, &recipe, &node)?;
     if show.json {

@@ -32,6 +32,16 @@ fn chain(error: &anyhow::Error) -> String {
         text.push_str("\n  caused by: ");
         text.push_str(&cause.to_string().replace('\n', "\n  "));
     }
+    // By its words: writers of tables pass the system's error on as text.
+    if ["(os error 28)", "(os error 122)"]
+        .iter()
+        .any(|full| text.contains(full))
+    {
+        text.push_str(
+            "\n  help: the disk is full; nothing made so far is lost. Free space (`iota gc` shows \
+             what can go), then run again",
+        );
+    }
     text
 }
 

@@ -79,19 +79,23 @@ impl Program {
 
     /// The address of every output, by `node/output`.
     pub fn digests(&self) -> BTreeMap<String, String> {
-        let listing = self.succeed(&["ls", "--json"]);
-        listing
-            .lines()
-            .map(|line| {
-                let entry: Value = serde_json::from_str(line).unwrap();
-                let text = |key: &str| entry[key].as_str().unwrap().to_owned();
-                (
-                    format!("{}/{}", text("node"), text("output")),
-                    text("address"),
-                )
-            })
-            .collect()
+        digests(&self.succeed(&["ls", "--json"]))
     }
+}
+
+/// The address of every output, by `node/output`, from `iota ls --json`.
+pub fn digests(listing: &str) -> BTreeMap<String, String> {
+    listing
+        .lines()
+        .map(|line| {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| entry[key].as_str().unwrap().to_owned();
+            (
+                format!("{}/{}", text("node"), text("output")),
+                text("address"),
+            )
+        })
+        .collect()
 }
 
 pub fn stderr(output: &Output) -> String {
