@@ -126,7 +126,7 @@ impl Sandbox {
                     .ok_or_else(|| missing("no python3 was found"))?;
                 let done = python.check(self, source)?;
                 if done.outcome.exit == Exit::Status(0) {
-                    let program = Program::script(language, source, python.arguments())?;
+                    let program = Program::script(language, source, python.command())?;
                     Ok(Ok(Compiled(Arc::new(program))))
                 } else {
                     Ok(Err(rejection(&done)))

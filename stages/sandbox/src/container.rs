@@ -28,6 +28,7 @@ use crate::{
     channel::Channel,
     child::{Launch, Layers, Prepared},
     filesystem::{Filesystem, WORK, WRITABLE},
+    fork_server::{Fork, ForkServer},
     kernel, landlock,
     message::{Measured, Reply, Request, Setup},
     probe::{self, Witness},
@@ -92,6 +93,9 @@ struct Container {
     layers: Layers,
     scope: Scope,
     environment: Vec<CString>,
+    /// Needs `/proc`, to see whether a run left anything behind.
+    has_proc: bool,
+    fork_server: Option<ForkServer>,
 }
 
 impl Container {
@@ -152,6 +156,10 @@ impl Container {
         };
         Ok((
             Container {
+                has_proc: filesystem
+                    .as_ref()
+                    .is_some_and(|filesystem| filesystem.has_proc),
+                fork_server: None,
                 filesystem,
                 work,
                 layers,
@@ -203,21 +211,40 @@ impl Container {
             .map(|argument| CString::new(argument.clone()))
             .collect::<Result<_, _>>()?;
         let folder = CString::new(self.work.clone().into_os_string().into_vec())?;
-        let launch = Launch {
-            arguments: &arguments,
-            environment: &self.environment,
-            executable: executable.first().map(AsFd::as_fd),
-            stdio: [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()],
+        let address_bytes = request
+            .limits
+            .memory_bytes
+            .saturating_add(request.address_slack_bytes);
+        let stdio = [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()];
+        let (command, program) = arguments
+            .split_at_checked(request.interpreter_arguments)
+            .ok_or_else(malformed)?;
+        let fork = Fork {
+            arguments: program,
+            stdio,
             folder: &folder,
             limits: &request.limits,
-            address_bytes: request
-                .limits
-                .memory_bytes
-                .saturating_add(request.address_slack_bytes),
-            layers: &self.layers,
+            address_bytes,
         };
-        let started = Instant::now();
-        let leader = Prepared::new(&launch).start()?;
+        self.warm(command);
+        let mut started = Instant::now();
+        let leader = match self.fork(command, &fork) {
+            Some(pid) => pid,
+            None => {
+                started = Instant::now();
+                Prepared::new(&Launch {
+                    arguments: &arguments,
+                    environment: &self.environment,
+                    executable: executable.first().map(AsFd::as_fd),
+                    stdio,
+                    folder: &folder,
+                    limits: &request.limits,
+                    address_bytes,
+                    layers: &self.layers,
+                })
+                .start()?
+            }
+        };
         let is_abandoned = || {
             recv(
                 channel.as_fd(),
@@ -226,7 +253,18 @@ impl Container {
             )
             .is_ok_and(|(_, length)| length == 0)
         };
-        let measured = watch(leader, started, &request.limits, self.scope, is_abandoned);
+        let server = self.fork_server.as_ref().map(ForkServer::pid);
+        let (measured, is_server_kept) = watch(
+            leader,
+            server,
+            started,
+            &request.limits,
+            self.scope,
+            is_abandoned,
+        );
+        if !is_server_kept {
+            self.fork_server = None;
+        }
         let collected = if request.collect.is_empty() || measured.exit != crate::Exit::Status(0) {
             None
         } else {
@@ -235,6 +273,40 @@ impl Container {
             openat(CWD, path, flags, Mode::empty()).ok()
         };
         Ok((measured, collected))
+    }
+
+    /// Has a server for an interpreter's command, if this container can have one.
+    fn warm(&mut self, command: &[CString]) {
+        let is_served = |server: &ForkServer| server.serves(command);
+        if command.is_empty()
+            || !self.has_proc
+            || self.scope != Scope::Namespace
+            || self.fork_server.as_ref().is_some_and(is_served)
+        {
+            return;
+        }
+        self.end_fork_server();
+        self.fork_server = ForkServer::start(command, &self.environment, &self.layers).ok();
+    }
+
+    /// Starts a program by the warm interpreter; `None` if it has to be started cold.
+    fn fork(&mut self, command: &[CString], fork: &Fork<'_>) -> Option<i32> {
+        if command.is_empty() {
+            return None;
+        }
+        let forked = self.fork_server.as_ref()?.fork(fork).ok();
+        if forked.is_none() {
+            self.end_fork_server();
+        }
+        forked
+    }
+
+    /// Also ends what a lost server may have forked.
+    fn end_fork_server(&mut self) {
+        self.fork_server = None;
+        // Between runs init has no other child; an error means that there is none at all.
+        let _ = kernel::kill(-1, Signal::KILL.as_raw());
+        while let kernel::Reaped::Child(_) = kernel::reap(true) {}
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Used by the judge; knows nothing of problems or models and uses no other crate of the
 //! workspace. Flow: [`Sandbox`] (pool) → `worker` → `launcher` (the same binary, started
-//! again) → `container` (init, pid 1) → `child` (layers, exec) → `watch`.
+//! again) → `container` (init, pid 1) → `child` (layers, exec) or, for Python, `fork_server`
+//! → `watch`.
 //!
 //! Threat model: programs written by a language model, with the judge's user as the
 //! prize. They must not read or change files, processes or networks of the host, outlive
@@ -19,6 +20,7 @@ mod compile;
 mod container;
 mod error;
 mod filesystem;
+mod fork_server;
 mod isolation;
 mod kernel;
 mod landlock;

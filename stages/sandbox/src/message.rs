@@ -99,6 +99,9 @@ impl Setup {
 pub(crate) struct Request {
     /// Arguments; the first is also the path of the executable unless one is sent.
     pub(crate) arguments: Vec<Vec<u8>>,
+    /// How many leading arguments are the command of an interpreter that may be kept warm, the
+    /// rest being its program; 0 for a start of its own.
+    pub(crate) interpreter_arguments: usize,
     /// Whether the executable comes as a descriptor.
     pub(crate) is_executable_sent: bool,
     /// Names of files to place in the working folder.
@@ -115,6 +118,7 @@ impl Request {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Encoder::default();
         to.list(&self.arguments);
+        to.number(self.interpreter_arguments as u64);
         to.flag(self.is_executable_sent);
         to.list(&self.files);
         to.bytes(&self.collect);
@@ -130,6 +134,7 @@ impl Request {
         let mut from = Decoder::new(message);
         Some(Request {
             arguments: from.list()?,
+            interpreter_arguments: usize::try_from(from.number()?).ok()?,
             is_executable_sent: from.flag()?,
             files: from.list()?,
             collect: from.bytes()?,
@@ -240,6 +245,7 @@ mod tests {
     fn requests_and_replies_survive_the_channel() {
         let request = Request {
             arguments: vec![b"main".to_vec(), Vec::new()],
+            interpreter_arguments: 1,
             is_executable_sent: true,
             files: vec![b"main.py".to_vec()],
             collect: b"main".to_vec(),

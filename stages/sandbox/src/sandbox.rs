@@ -57,8 +57,8 @@ pub(crate) struct Program {
     pub(crate) bytes: u64,
     /// The executable, or the script.
     content: OwnedFd,
-    /// For a script the command that runs it.
-    arguments: Option<Vec<Vec<u8>>>,
+    /// For a script the command of its interpreter.
+    interpreter: Option<Vec<Vec<u8>>>,
 }
 
 impl Program {
@@ -76,27 +76,29 @@ impl Program {
             digest: *hasher.finalize().as_bytes(),
             bytes,
             content,
-            arguments: None,
+            interpreter: None,
         })
     }
 
     pub(crate) fn script(
         language: Language,
         source: &[u8],
-        arguments: Vec<Vec<u8>>,
+        interpreter: Vec<Vec<u8>>,
     ) -> Result<Program, Error> {
         Ok(Program {
             language,
             digest: *blake3::hash(source).as_bytes(),
             bytes: source.len() as u64,
             content: memory_file::sealed(source).map_err(Error::io("keeping a script"))?,
-            arguments: Some(arguments),
+            interpreter: Some(interpreter),
         })
     }
 }
 
 /// A tool to run with files of its own.
 pub(crate) struct Raw<'a> {
+    /// As in `Request`.
+    pub(crate) interpreter_arguments: usize,
     pub(crate) arguments: Vec<Vec<u8>>,
     pub(crate) files: &'a [(&'a str, &'a [u8])],
     pub(crate) collect: &'a str,
@@ -222,16 +224,20 @@ impl Sandbox {
         let row = program.language.row();
         let mut request = Request {
             arguments: vec![b"main".to_vec()],
+            interpreter_arguments: 0,
             is_executable_sent: true,
             files: Vec::new(),
             collect: Vec::new(),
             address_slack_bytes: row.address_slack_bytes,
             limits: limits.clone(),
         };
-        if let Some(arguments) = &program.arguments {
-            request.arguments.clone_from(arguments);
+        if let Some(command) = &program.interpreter {
+            let name = row.source_name.as_bytes().to_vec();
+            request.arguments.clone_from(command);
+            request.arguments.push(name.clone());
+            request.interpreter_arguments = command.len();
             request.is_executable_sent = false;
-            request.files = vec![row.source_name.as_bytes().to_vec()];
+            request.files = vec![name];
         }
         Ok(self.execute(&request, stdin, &[content])?.outcome)
     }
@@ -243,6 +249,7 @@ impl Sandbox {
         }
         let request = Request {
             arguments: raw.arguments,
+            interpreter_arguments: raw.interpreter_arguments,
             is_executable_sent: false,
             files: raw
                 .files

@@ -135,7 +135,16 @@ pub(crate) fn filters() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
         libc::SYS_personality,
         vec![argument(0, SeccompCmpOp::Ne, 0xffff_ffff)?],
     );
+    // Of other processes; one's own are one's own.
     denied.insert(libc::SYS_prlimit64, vec![argument(0, SeccompCmpOp::Ne, 0)?]);
+    denied.insert(
+        libc::SYS_sched_setaffinity,
+        vec![argument(0, SeccompCmpOp::Ne, 0)?],
+    );
+    denied.insert(
+        libc::SYS_setpriority,
+        vec![argument(1, SeccompCmpOp::Ne, 0)?],
+    );
     // clone3 hides its flags behind a pointer; the C library falls back to clone.
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let mut programs = Vec::new();

@@ -146,6 +146,7 @@ impl Gnu {
         let header = folder.join("stdc++.h.gch");
         if !header.exists() {
             let made = sandbox.run_raw(Raw {
+                interpreter_arguments: 0,
                 arguments: self.arguments(&["-x", "c++-header"], "main.hpp"),
                 files: &[("main.hpp", b"#include <bits/stdc++.h>\n")],
                 collect: "main",
@@ -192,6 +193,7 @@ impl Gnu {
             "-v",
         ];
         let answer = sandbox.run_raw(Raw {
+            interpreter_arguments: 0,
             arguments: arguments
                 .map(|argument| argument.as_bytes().to_vec())
                 .to_vec(),
@@ -233,6 +235,7 @@ impl Gnu {
         arguments.extend(last.map(|argument| argument.as_bytes().to_vec()));
         let limits = compile_limits();
         sandbox.run_raw(Raw {
+            interpreter_arguments: 0,
             arguments,
             files: &[(name, source)],
             collect: "main",
@@ -251,10 +254,11 @@ impl Python {
         const CHECK: &str = "import sys\ntry:\n compile(open('main.py','rb').read(),'main.py','exec')\n\
             except BaseException as e:\n import traceback\n \
             sys.stderr.write(''.join(traceback.format_exception_only(type(e),e)))\n sys.exit(1)\n";
-        let executable = self.executable.as_os_str().as_bytes();
-        let arguments = [executable, b"-I", b"-S", b"-B", b"-c", CHECK.as_bytes()];
+        let mut arguments = self.command();
+        arguments.extend([b"-c".to_vec(), CHECK.as_bytes().to_vec()]);
         sandbox.run_raw(Raw {
-            arguments: arguments.map(<[u8]>::to_vec).to_vec(),
+            interpreter_arguments: self.command().len(),
+            arguments,
             files: &[("main.py", source)],
             collect: "",
             limits: &Limits {
@@ -265,12 +269,10 @@ impl Python {
         })
     }
 
-    /// The command that runs `main.py`: site and its `exit()` stay, user folders do not.
-    pub(crate) fn arguments(&self) -> Vec<Vec<u8>> {
+    /// The interpreter's command: site and its `exit()` stay, user folders do not.
+    pub(crate) fn command(&self) -> Vec<Vec<u8>> {
         let executable = self.executable.as_os_str().as_bytes();
-        [executable, b"-s", b"-B", b"main.py"]
-            .map(<[u8]>::to_vec)
-            .to_vec()
+        [executable, b"-s", b"-B"].map(<[u8]>::to_vec).to_vec()
     }
 }
 

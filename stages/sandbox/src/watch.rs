@@ -29,16 +29,18 @@ const SHORTEST_TICK: Duration = Duration::from_millis(5);
 const LONGEST_TICK: Duration = Duration::from_millis(100);
 
 /// Waits for `leader`, kills what is left and reaps it; `is_abandoned` tells that nobody waits
-/// for the answer any more.
+/// for the answer any more. Also says whether `server` is still there and alone.
 pub(crate) fn watch(
     leader: i32,
+    server: Option<i32>,
     started: Instant,
     limits: &Limits,
     scope: Scope,
     is_abandoned: impl Fn() -> bool,
-) -> Measured {
+) -> (Measured, bool) {
     let mut run = Run {
         leader,
+        server,
         status: None,
         cpu_ns: 0,
         memory_bytes: 0,
@@ -60,7 +62,7 @@ pub(crate) fn watch(
         }
         let mut tick = SHORTEST_TICK;
         if !is_first {
-            let used_ns = run.cpu_ns + live_cpu_ns(leader, scope);
+            let used_ns = run.cpu_ns + live_cpu_ns(&run, scope);
             stopped = reason_to_stop(&mut run, started.elapsed(), used_ns, limits, scope);
             if stopped.is_some() || is_abandoned() {
                 break;
@@ -71,15 +73,13 @@ pub(crate) fn watch(
         is_first = false;
         kernel::await_child_signal(tick);
     }
-    kill_all(leader, scope);
-    loop {
+    let is_server_kept = run.server.is_some() && ends_alone(&mut run, scope);
+    while !is_server_kept {
+        kill_all(&run, scope);
         match kernel::reap(scope == Scope::Namespace) {
             Reaped::Child(ended) => run.note(&ended),
             Reaped::NoChildren => break,
-            Reaped::NoneYet => {
-                kernel::await_child_signal(SHORTEST_TICK);
-                kill_all(leader, scope);
-            }
+            Reaped::NoneYet => kernel::await_child_signal(SHORTEST_TICK),
         }
     }
     if wall_ns == 0 {
@@ -91,17 +91,50 @@ pub(crate) fn watch(
     } else {
         Exit::Status(libc::WEXITSTATUS(status))
     };
-    Measured {
+    let measured = Measured {
         exit,
         stopped,
         cpu_ns: run.cpu_ns,
         wall_ns,
         memory_bytes: run.memory_bytes,
+    };
+    (measured, is_server_kept)
+}
+
+/// Ends the first process if it has not ended; whether then nothing is left but the server.
+fn ends_alone(run: &mut Run, scope: Scope) -> bool {
+    if run.status.is_none() {
+        // An error means that it has just ended.
+        let _ = kernel::kill(run.leader, libc::SIGKILL);
     }
+    loop {
+        match kernel::reap(run.status.is_none()) {
+            Reaped::Child(ended) => run.note(&ended),
+            Reaped::NoneYet | Reaped::NoChildren => break,
+        }
+    }
+    run.server.is_some_and(is_undisturbed) && processes(run, scope).is_empty()
+}
+
+/// Whether no signal has stopped a process, or is about to end or stop it.
+fn is_undisturbed(pid: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return false;
+    };
+    let value = |name: &str| {
+        let mut lines = status.lines();
+        lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(":\t")?.to_owned()))
+    };
+    let is_none = |mask: String| mask.bytes().all(|digit| digit == b'0');
+    value("State").is_some_and(|state| state.starts_with(['S', 'R', 'D']))
+        && value("SigPnd").is_some_and(is_none)
+        && value("ShdPnd").is_some_and(is_none)
 }
 
 struct Run {
     leader: i32,
+    /// A fork server, until it ends.
+    server: Option<i32>,
     status: Option<i32>,
     cpu_ns: u64,
     memory_bytes: u64,
@@ -109,6 +142,10 @@ struct Run {
 
 impl Run {
     fn note(&mut self, ended: &kernel::Ended) {
+        if self.server == Some(ended.pid) {
+            self.server = None;
+            return;
+        }
         self.cpu_ns += ended.cpu_ns;
         self.memory_bytes = self.memory_bytes.max(ended.memory_bytes);
         if ended.pid == self.leader {
@@ -132,17 +169,18 @@ fn reason_to_stop(
     }
     let away_s = wall.as_secs_f64() - used_ns as f64 / 1e9;
     if away_s > limits.idle_s()
-        && starved_ns(run.leader, scope)
+        && starved_ns(run, scope)
             .is_some_and(|starved| away_s - starved as f64 / 1e9 > limits.idle_s())
     {
         return Some(Stopped::Idle);
     }
-    let resident = memory_together(run.leader, scope, limits.memory_bytes);
+    let resident = memory_together(run, scope, limits.memory_bytes);
     run.memory_bytes = run.memory_bytes.max(resident);
     (resident > limits.memory_bytes).then_some(Stopped::Memory)
 }
 
-fn processes(leader: i32, scope: Scope) -> Vec<i32> {
+/// The processes of the run that live, or wait to be reaped.
+fn processes(run: &Run, scope: Scope) -> Vec<i32> {
     let numbers = |text: String| {
         text.split_whitespace()
             .filter_map(|word| word.parse().ok())
@@ -151,11 +189,11 @@ fn processes(leader: i32, scope: Scope) -> Vec<i32> {
     match scope {
         Scope::Namespace => {
             let Ok(entries) = fs::read_dir("/proc") else {
-                return vec![leader];
+                return vec![run.leader];
             };
             entries
                 .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-                .filter(|&pid| pid != 1)
+                .filter(|&pid| pid != 1 && Some(pid) != run.server)
                 .collect()
         }
         Scope::Descendants => {
@@ -172,8 +210,8 @@ fn processes(leader: i32, scope: Scope) -> Vec<i32> {
     }
 }
 
-fn live_cpu_ns(leader: i32, scope: Scope) -> u64 {
-    processes(leader, scope)
+fn live_cpu_ns(run: &Run, scope: Scope) -> u64 {
+    processes(run, scope)
         .into_iter()
         .map(|pid| kernel::process_cpu_ns(pid).unwrap_or(0) + waited_cpu_ns(pid))
         .sum()
@@ -199,9 +237,9 @@ fn waited_cpu_ns(pid: i32) -> u64 {
 }
 
 /// Time that live threads were ready and waited for a processor; `None` where it is not known.
-fn starved_ns(leader: i32, scope: Scope) -> Option<u64> {
+fn starved_ns(run: &Run, scope: Scope) -> Option<u64> {
     let mut total = None;
-    for pid in processes(leader, scope) {
+    for pid in processes(run, scope) {
         let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
             continue;
         };
@@ -218,8 +256,8 @@ fn starved_ns(leader: i32, scope: Scope) -> Option<u64> {
 }
 
 /// Resident memory of all processes together; shared pages count once where that decides.
-fn memory_together(leader: i32, scope: Scope, limit_bytes: u64) -> u64 {
-    let pids = processes(leader, scope);
+fn memory_together(run: &Run, scope: Scope, limit_bytes: u64) -> u64 {
+    let pids = processes(run, scope);
     let page = rustix::param::page_size() as u64;
     let resident = |pid: &i32| -> Option<u64> {
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
@@ -237,14 +275,14 @@ fn memory_together(leader: i32, scope: Scope, limit_bytes: u64) -> u64 {
     pids.iter().filter_map(proportional).sum()
 }
 
-fn kill_all(leader: i32, scope: Scope) {
+fn kill_all(run: &Run, scope: Scope) {
     // Errors mean that nothing is left to kill.
     match scope {
         Scope::Namespace => {
             let _ = kernel::kill(-1, libc::SIGKILL);
         }
         Scope::Descendants => {
-            for pid in processes(leader, scope) {
+            for pid in processes(run, scope) {
                 let _ = kernel::kill(pid, libc::SIGKILL);
             }
         }
