@@ -22,7 +22,7 @@ LOOKS   := plan status graph
 TEST     = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --release --tests
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build run inspect doctor test test-inspect lint bench help $(STAGES) $(LOOKS)
+.PHONY: all setup build run inspect doctor test lint bench help $(STAGES) $(LOOKS)
 
 all: setup run ## Set up, build, run RECIPE and print its table (the default)
 
@@ -51,16 +51,15 @@ inspect: setup ## Build iota-inspect (polars; `iota sql` and statistics in `iota
 
 # Two selections of packages, never --workspace: polars wants other features of serde and a
 # dozen small crates, and cargo would compile arrow, candle and tokenizers again for them.
-test: setup ## Build and run all tests but those of iota-inspect
+test: setup ## Build and run all tests
 	@cargo $(TEST)
 	@cargo test --release --doc
-
-test-inspect: setup ## Build iota-inspect (polars) and run its tests
 	@cargo $(TEST) -p iota-inspect
 
 lint: ## Format check, clippy and documentation, warnings being errors
 	@cargo fmt --all --check
 	@cargo clippy --release --all-targets -- -D warnings
+	@cargo clippy --release -p iota-inspect --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --document-private-items
 
 bench: run ## Time a run with nothing to do, and run the crates' benchmarks
