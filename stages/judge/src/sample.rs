@@ -133,6 +133,7 @@ impl Stage for Sample {
         "model/src/generate.rs",
         "model/src/ops",
         "model/src/tokenizer.rs",
+        "model/src/weights.rs",
     ];
     type What = What;
     type How = How;

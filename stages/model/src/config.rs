@@ -32,6 +32,11 @@ impl Architecture {
         }
     }
 
+    /// Whether it predicts tokens; a reward model has a score in place of the head.
+    pub fn has_head(self) -> bool {
+        self != Self::LlamaScore
+    }
+
     fn model_type(self) -> &'static str {
         match self {
             Self::Llama | Self::LlamaScore => "llama",

@@ -73,6 +73,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "model/src/optimizer.rs",
     "model/src/safetensors_file.rs",
     "model/src/tokenizer.rs",
+    "model/src/weights.rs",
 ];
 
 /// Checks the settings about texts that `sft` and `adapt` share.
