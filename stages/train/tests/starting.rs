@@ -123,7 +123,7 @@ fn an_import_is_the_same_model_and_is_checked() {
     damaged.save(&folder, None).unwrap();
     let message = refused(&world, "f", &import("", ""));
     assert!(
-        message.contains("model.norm.weight holds a value that is not finite"),
+        message.contains("model.norm.weight is not finite in 1 of"),
         "{message}"
     );
 }
