@@ -1,5 +1,6 @@
 //! The command line, as clap derives it. Nothing is decided here.
 
+use crate::commands::debug::DebugArgs;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Recipe(RecipeCommandArgs),
     /// What this machine offers, and what is missing.
     Doctor(DoctorArgs),
+    /// What a model computes, for comparison with other implementations.
+    Debug(DebugArgs),
 }
 
 /// Example: `iota run sft --recipe mini --set sft.learning_rate=2e-4`

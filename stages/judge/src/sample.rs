@@ -127,6 +127,7 @@ impl Stage for Sample {
         "judge/src/sample.rs",
         "judge/src/sample",
         "corpus/src/prompt.rs",
+        "model/src/arrays.rs",
         "model/src/checkpoint.rs",
         "model/src/config.rs",
         "model/src/generate",

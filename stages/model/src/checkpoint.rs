@@ -211,7 +211,12 @@ impl Checkpoint {
 }
 
 /// Checks a tensor against the shape that the configuration gives it.
-fn check(name: &str, tensor: &Tensor, shape: Option<&Vec<usize>>, config: &Config) -> Result<()> {
+pub(crate) fn check(
+    name: &str,
+    tensor: &Tensor,
+    shape: Option<&Vec<usize>>,
+    config: &Config,
+) -> Result<()> {
     let Some(shape) = shape else {
         bail!(
             "tensor {name} {:?} has no place in a {} of {} layers with {} head",
@@ -223,7 +228,7 @@ fn check(name: &str, tensor: &Tensor, shape: Option<&Vec<usize>>, config: &Confi
     };
     ensure!(
         &tensor.shape == shape,
-        "tensor {name} has shape {:?}, config.json asks for {shape:?}",
+        "tensor {name} has shape {:?}, the configuration asks for {shape:?}",
         tensor.shape
     );
     let bad = tensor

@@ -52,10 +52,12 @@
 //! # Ok(()) }
 //! ```
 
+pub mod arrays;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod generate;
+pub mod gguf;
 pub mod lora;
 pub mod network;
 pub mod ops;

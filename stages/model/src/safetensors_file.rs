@@ -7,57 +7,24 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, safetensors::MmapedSafetensors};
+use anyhow::{Result, ensure};
 use half::{bf16, f16};
 use serde_json::{Map, Value, json};
 
+use crate::arrays::Arrays;
 use crate::parameters::{Parameters, Tensor};
-
-/// Adds every tensor of a file to `parameters`.
-///
-/// # Errors
-/// The file cannot be read, is not a safetensors file, or holds an integer tensor or a name
-/// that is there already.
-pub fn read_into(parameters: &mut Parameters, path: &Path) -> Result<()> {
-    // For an error that names the file: candle's own does not always.
-    fs_err::File::open(path)?;
-    #[allow(unsafe_code)]
-    // SAFETY: artifacts are immutable once published; a file cut short while mapped would be
-    // changed by another program, which no reader can guard against.
-    let file = unsafe { MmapedSafetensors::new(path) }
-        .with_context(|| format!("{} is not a complete safetensors file", path.display()))?;
-    for (name, _) in file.tensors() {
-        let tensor = file
-            .load(&name, &Device::Cpu)
-            .with_context(|| format!("{}: tensor {name}", path.display()))?;
-        if !matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::BF16) {
-            bail!(
-                "{}: tensor {name} is {:?}; f32, f16 and bf16 can be read",
-                path.display(),
-                tensor.dtype()
-            );
-        }
-        let shape = tensor.dims().to_vec();
-        let data = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        let tensor = Tensor { shape, data };
-        if parameters.tensors.insert(name.clone(), tensor).is_some() {
-            bail!(
-                "{}: tensor {name} was already read from another shard",
-                path.display()
-            );
-        }
-    }
-    Ok(())
-}
 
 /// The tensors of one file.
 ///
 /// # Errors
-/// As [`read_into`].
+/// The file cannot be read, is not a safetensors file, or holds a tensor of integers.
 pub fn read(path: &Path) -> Result<Parameters> {
+    let arrays = Arrays::open(path)?;
     let mut parameters = Parameters::default();
-    read_into(&mut parameters, path)?;
+    for name in arrays.names() {
+        let tensor = arrays.floats(&name)?;
+        parameters.tensors.insert(name, tensor);
+    }
     Ok(parameters)
 }
 

@@ -64,6 +64,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "train/src/settings.rs",
     "train/src/trainer.rs",
     "train/src/training_loop.rs",
+    "model/src/arrays.rs",
     "model/src/batch.rs",
     "model/src/checkpoint.rs",
     "model/src/config.rs",

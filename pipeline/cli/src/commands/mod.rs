@@ -1,6 +1,7 @@
 //! One file per command; each reads its arguments, asks the engine, prints.
 
 mod accept;
+pub(crate) mod debug;
 mod diff;
 mod doctor;
 mod gc;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
         Some(Command::Pin(pin)) => accept::pin(args, pin),
         Some(Command::Recipe(recipe)) => recipe::recipe(&recipe.action),
         Some(Command::Doctor(doctor)) => doctor::doctor(args, doctor),
+        Some(Command::Debug(debug)) => debug::debug(debug),
     }
 }
 
