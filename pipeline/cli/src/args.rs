@@ -1,6 +1,6 @@
 //! The command line, as clap derives it. Nothing is decided here.
 
-use crate::commands::debug::DebugArgs;
+use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -69,6 +69,10 @@ pub(crate) enum Command {
     Recipe(RecipeCommandArgs),
     /// What this machine offers, and what is missing.
     Doctor(DoctorArgs),
+    /// Fetch a model or a data set from the Hugging Face hub into a folder.
+    Fetch(FetchArgs),
+    /// Write a model folder for others: number format, shards, an adapter put in.
+    Export(ExportArgs),
     /// What a model computes, for comparison with other implementations.
     Debug(DebugArgs),
 }

@@ -50,7 +50,7 @@ impl Scene {
         let mut args: Vec<String> = ["debug", "logits", "--json", "--model"]
             .map(str::to_owned)
             .to_vec();
-        args.push(text(&fixture(&format!("models/{model}"))));
+        args.push(text(&fixture("models").join(model)));
         if let Some(adapter) = adapter {
             args.extend(["--adapter".into(), text(&fixture(adapter))]);
         }
@@ -168,4 +168,54 @@ fn adapters_are_on_and_files_that_do_not_fit_are_refused() {
     ids.shape = vec![3 * 28];
     Scene::new(&[("ids", &ids)]).refused("llama_ds", None, &["[rows, columns]"]);
     Scene::new(&[("tokens", &ids)]).refused("llama_ds", None, &["no tensor ids, only tokens"]);
+}
+
+#[test]
+fn an_export_has_the_adapter_in_it_and_the_format_that_was_asked_for() {
+    let scene = Scene::new(&[]);
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    let out = text(scene.program.directory.path().join("exported"));
+    let model = text(fixture("models/llama_ds"));
+    let adapter = text(fixture("lora/all_linear"));
+    let args = [
+        "export",
+        "--model",
+        &model,
+        "--adapter",
+        &adapter,
+        "--out",
+        &out,
+        "--dtype",
+        "f32",
+        "--max-shard",
+        "200KB",
+        "--json",
+    ];
+    let said: serde_json::Value = serde_json::from_str(&scene.program.succeed(&args)).unwrap();
+    assert!(said["largest_change"].as_f64().unwrap() > 0.01);
+    assert!(Path::new(&out).join("tokenizer.json").exists());
+    assert!(
+        Path::new(&out)
+            .join("model.safetensors.index.json")
+            .exists()
+    );
+    // What is on disk now gives PEFT's numbers of the merged model.
+    let arrays = Arrays::open(&fixture("lora/all_linear.safetensors")).unwrap();
+    let ids = arrays.integers("input_ids").unwrap();
+    let mask = arrays.integers("attention_mask").unwrap();
+    let expected = arrays.floats("logits_merged").unwrap();
+    let scene = Scene::new(&[("ids", &ids), ("attention_mask", &mask)]);
+    let (shape, logits) = scene.logits(&out, None);
+    let places = logits
+        .chunks_exact(shape[2])
+        .zip(expected.data.chunks_exact(shape[2]));
+    for ((found, expected), mask) in places.zip(&mask.data) {
+        if *mask == 1 {
+            assert_close(found, expected);
+        }
+    }
+    // Not over something that is there.
+    let again = scene.program.run(&args);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("not empty"), "{}", stderr(&again));
 }

@@ -78,7 +78,9 @@ fn adapter(model: &mut Checkpoint, config: LoraConfig, folder: &Path) -> Result<
 }
 
 fn main() -> Result<()> {
-    let out = std::env::args().nth(1).context("name a folder to write to")?;
+    let out = std::env::args()
+        .nth(1)
+        .context("name a folder to write to")?;
     let out = Path::new(&out);
     let ids: Vec<u32> = (0..37).map(|i| (i * i * 7 + 5 * i + 3) % 297 + 3).collect();
     let llama3 = RopeScaling::Llama3 {
@@ -93,9 +95,21 @@ fn main() -> Result<()> {
         max_shard_bytes: 20_000,
     };
     let models = [
-        ("linear", Architecture::Llama, linear, false, Layout::default()),
+        (
+            "linear",
+            Architecture::Llama,
+            linear,
+            false,
+            Layout::default(),
+        ),
         ("llama3", Architecture::Llama, llama3, true, shards),
-        ("qwen2", Architecture::Qwen2, RopeScaling::None, true, Layout::default()),
+        (
+            "qwen2",
+            Architecture::Qwen2,
+            RopeScaling::None,
+            true,
+            Layout::default(),
+        ),
     ];
     for (name, architecture, rope, tied, layout) in models {
         let mut model = fresh(config(architecture, rope, tied));
@@ -111,7 +125,11 @@ fn main() -> Result<()> {
         let head = LoraConfig {
             rslora: true,
             targets: Targets::Suffixes(vec!["q_proj".into(), "down_proj".into(), "lm_head".into()]),
-            modules_to_save: if tied { vec![] } else { vec!["embed_tokens".into()] },
+            modules_to_save: if tied {
+                vec![]
+            } else {
+                vec!["embed_tokens".into()]
+            },
             ..blocks
         };
         adapter(&mut model, head, &folder.join("some-and-head"))?;

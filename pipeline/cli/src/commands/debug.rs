@@ -4,7 +4,7 @@
 //! One file per quantity; `padded` reads the batches that transformers writes, `loaded` the
 //! model. Nothing here is an artifact: files are read and written where the caller says.
 
-mod loaded;
+pub(super) mod loaded;
 mod logits;
 mod padded;
 

@@ -1,4 +1,4 @@
-//! A model, and perhaps an adapter on it, for the commands under `iota debug`.
+//! A model, and perhaps an adapter on it, for `iota debug` and `iota export`.
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -14,25 +14,25 @@ use std::path::PathBuf;
 
 /// Where the weights are.
 #[derive(Debug, Args)]
-pub(super) struct ModelArgs {
+pub(in crate::commands) struct ModelArgs {
     /// A Hugging Face folder (config.json and safetensors), or a GGUF file.
     #[arg(long, value_name = "DIR")]
-    pub(super) model: PathBuf,
+    pub(in crate::commands) model: PathBuf,
     /// A PEFT folder (adapter_config.json and adapter_model.safetensors) whose adapter is on.
     #[arg(long, value_name = "DIR")]
-    pub(super) adapter: Option<PathBuf>,
+    pub(in crate::commands) adapter: Option<PathBuf>,
 }
 
 /// What they hold.
-pub(super) struct Loaded {
-    pub(super) network: Network,
-    pub(super) parameters: Parameters,
-    pub(super) adapter: Option<Adapter>,
+pub(in crate::commands) struct Loaded {
+    pub(in crate::commands) network: Network,
+    pub(in crate::commands) parameters: Parameters,
+    pub(in crate::commands) adapter: Option<Adapter>,
 }
 
 impl ModelArgs {
     /// Reads and checks everything.
-    pub(super) fn load(&self) -> Result<Loaded> {
+    pub(in crate::commands) fn load(&self) -> Result<Loaded> {
         let is_gguf = self.model.extension().is_some_and(|e| e == "gguf");
         let checkpoint = if is_gguf {
             gguf::load(&self.model)
@@ -59,7 +59,7 @@ impl ModelArgs {
 
 impl Loaded {
     /// The weights, with the adapter on if there is one.
-    pub(super) fn weights(&self) -> Weights<'_> {
+    pub(in crate::commands) fn weights(&self) -> Weights<'_> {
         Weights {
             adapter: self.adapter.as_ref(),
             ..(&self.parameters).into()
