@@ -72,11 +72,17 @@ impl Server {
                     asked.len() - 1
                 };
                 let reply = answer(&request, before);
-                let mut head = format!("HTTP/1.1 {} Some\r\nconnection: close\r\n", reply.status);
-                for (name, value) in &reply.headers {
-                    head += &format!("{name}: {value}\r\n");
-                }
-                head += &format!("content-length: {}\r\n\r\n", reply.body.len());
+                let length = reply.body.len();
+                let headers: Vec<String> = reply
+                    .headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}\r\n"))
+                    .collect();
+                let head = format!(
+                    "HTTP/1.1 {} Some\r\nconnection: close\r\n{}content-length: {length}\r\n\r\n",
+                    reply.status,
+                    headers.concat()
+                );
                 let end = reply.cut.unwrap_or(reply.body.len());
                 // The client may have gone away; that is its right.
                 let _ = stream.write_all(head.as_bytes());

@@ -65,8 +65,7 @@ impl RemoteFile {
             let found = fs_err::metadata(path)?.len();
             ensure!(
                 found == wanted,
-                "{} bytes arrived, {wanted} were announced",
-                found
+                "{found} bytes arrived, {wanted} were announced"
             );
         }
         if let Some(wanted) = &self.sha256 {
@@ -80,11 +79,12 @@ impl RemoteFile {
                 }
                 hasher.update(&buffer[..read]);
             }
-            let found: String = hasher
+            let digits: Vec<String> = hasher
                 .finalize()
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
+            let found = digits.concat();
             ensure!(
                 &found == wanted,
                 "what arrived has SHA-256 {found}, {wanted} was announced"
@@ -133,7 +133,7 @@ impl Hub {
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .user_agent(concat!("iota/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_per_read(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(Duration::from_mins(1)))
             .build()
             .new_agent();
         Ok(Self {
