@@ -6,6 +6,8 @@
 
 RECIPE ?= mini
 ARGS   ?=
+# The interpreter of `make test-interop`; one that has torch, transformers and peft.
+PYTHON ?= python3
 
 # One profile builds the product and the tests.
 TARGET  := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
@@ -22,7 +24,7 @@ LOOKS   := plan status graph
 TEST     = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --release --tests
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build run inspect doctor test lint bench help $(STAGES) $(LOOKS)
+.PHONY: all setup build run inspect doctor test test-interop lint bench help $(STAGES) $(LOOKS)
 
 all: setup run ## Set up, build, run RECIPE and print its table (the default)
 
@@ -55,6 +57,9 @@ test: setup ## Build and run all tests
 	@cargo $(TEST)
 	@cargo test --release --doc
 	@cargo $(TEST) -p iota-inspect
+
+test-interop: build ## Load what iota writes in transformers and PEFT, if PYTHON has them
+	@$(PYTHON) scripts/interop.py $(IOTA)
 
 lint: ## Format check, clippy and documentation, warnings being errors
 	@cargo fmt --all --check

@@ -1,5 +1,6 @@
 //! The command line, as clap derives it. Nothing is decided here.
 
+use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -68,6 +69,12 @@ pub(crate) enum Command {
     Recipe(RecipeCommandArgs),
     /// What this machine offers, and what is missing.
     Doctor(DoctorArgs),
+    /// Fetch a model or a data set from the Hugging Face hub into a folder.
+    Fetch(FetchArgs),
+    /// Write a model folder for others: number format, shards, an adapter put in.
+    Export(ExportArgs),
+    /// What a model computes, for comparison with other implementations.
+    Debug(DebugArgs),
 }
 
 /// Example: `iota run sft --recipe mini --set sft.learning_rate=2e-4`

@@ -127,12 +127,14 @@ impl Stage for Sample {
         "judge/src/sample.rs",
         "judge/src/sample",
         "corpus/src/prompt.rs",
+        "model/src/arrays.rs",
         "model/src/checkpoint.rs",
         "model/src/config.rs",
         "model/src/generate",
         "model/src/generate.rs",
         "model/src/ops",
         "model/src/tokenizer.rs",
+        "model/src/weights.rs",
     ];
     type What = What;
     type How = How;

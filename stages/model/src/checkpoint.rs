@@ -1,19 +1,23 @@
-//! A model folder in Hugging Face's layout: read with every tensor checked, written as f32.
+//! A model folder in Hugging Face's layout: read with every tensor checked, computed in f32.
 //!
 //! Read: `config.json`; `model.safetensors`, or the shards that `model.safetensors.index.json`
-//! names; `tokenizer.json`. Written: one `model.safetensors` with the same bytes for the same
-//! weights, `config.json`, and the tokenizer and generation files carried along unchanged.
+//! names; `tokenizer.json`. Written: the same, with the same bytes for the same weights, in one
+//! file of f32 unless asked otherwise, and the tokenizer and generation files carried along
+//! unchanged. An error names the file, the tensor, what was found and what was wanted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::{Architecture, Config};
 use crate::parameters::{Parameters, Tensor, fill_normal, shapes};
-use crate::safetensors_file;
+use crate::safetensors_file::{self, Dtype};
 use crate::tokenizer::Tokenizer;
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
 
 /// Files copied from a loaded folder to a written one when they exist.
 const CARRIED: [&str; 5] = [
@@ -33,50 +37,66 @@ pub struct Checkpoint {
     pub parameters: Parameters,
 }
 
+/// How weights are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Number format.
+    pub dtype: Dtype,
+    /// Most bytes of values in one file; more go into numbered files with an index. A single
+    /// tensor may exceed it.
+    pub max_shard_bytes: u64,
+}
+
+impl Default for Layout {
+    /// One file in f32.
+    fn default() -> Self {
+        Self {
+            dtype: Dtype::F32,
+            max_shard_bytes: u64::MAX,
+        }
+    }
+}
+
 impl Checkpoint {
     /// Reads `config.json` and the weights of a folder.
     ///
     /// # Errors
     /// A file is missing or damaged; the architecture is unknown; a tensor is missing, has
-    /// another shape than the configuration says, or is not known to it.
+    /// another shape than the configuration says, holds a value that is not finite, or is not
+    /// known to it.
     pub fn load(folder: &Path) -> Result<Self> {
         let config = load_config(folder)?;
-        let mut parameters = Parameters::default();
-        for file in weight_files(folder)? {
-            safetensors_file::read_into(&mut parameters, &file)?;
-        }
-        if config.tied {
-            // Some writers store the head although it is the embedding.
-            parameters.tensors.remove("lm_head.weight");
-        }
-        // Old Llama checkpoints carry the rotary frequencies, which the configuration gives.
-        parameters
-            .tensors
-            .retain(|name, _| !name.ends_with("rotary_emb.inv_freq"));
+        let (files, index) = weight_files(folder)?;
         let expected = shapes(&config);
-        for (name, shape) in &expected {
-            let Some(tensor) = parameters.tensors.get(name) else {
-                bail!(
-                    "{}: tensor {name} of shape {shape:?} is missing from the weights",
-                    folder.display()
+        let mut parameters = Parameters::default();
+        for file in files {
+            for (name, tensor) in safetensors_file::read(&file)?.tensors {
+                // Some writers store the head although it is the embedding; old Llama checkpoints
+                // carry the rotary frequencies, which the configuration gives.
+                if (config.tied && name == "lm_head.weight")
+                    || name.ends_with("rotary_emb.inv_freq")
+                {
+                    continue;
+                }
+                check(&name, &tensor, expected.get(&name), &config)
+                    .with_context(|| file.display().to_string())?;
+                let known = parameters.tensors.insert(name.clone(), tensor);
+                ensure!(
+                    known.is_none(),
+                    "{}: tensor {name} was already read from another shard",
+                    file.display()
                 );
-            };
-            ensure!(
-                &tensor.shape == shape,
-                "{}: tensor {name} has shape {:?}, config.json asks for {shape:?}",
-                folder.display(),
-                tensor.shape
-            );
+            }
         }
-        if let Some(name) = parameters
-            .tensors
-            .keys()
-            .find(|name| !expected.contains_key(*name))
-        {
-            bail!(
-                "{}: tensor {name} has no place in a {}",
+        for (name, shape) in expected {
+            ensure!(
+                parameters.tensors.contains_key(&name),
+                "{}: tensor {name} of shape {shape:?}, which config.json asks for, is missing{}",
                 folder.display(),
-                config.architecture.name()
+                index
+                    .get(&name)
+                    .map(|file| format!(" from {file}, where the index has it"))
+                    .unwrap_or_default()
             );
         }
         Ok(Self { config, parameters })
@@ -115,9 +135,25 @@ impl Checkpoint {
     /// # Errors
     /// A file cannot be read or written.
     pub fn save(&self, folder: &Path, carried_from: Option<&Path>) -> Result<()> {
+        self.save_as(folder, carried_from, Layout::default())
+    }
+
+    /// As [`Checkpoint::save`], in another number format or in several files.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or a value is too large for the format.
+    pub fn save_as(
+        &self,
+        folder: &Path,
+        carried_from: Option<&Path>,
+        layout: Layout,
+    ) -> Result<()> {
         fs_err::create_dir_all(folder)?;
-        fs_err::write(folder.join("config.json"), self.config.to_json())?;
-        safetensors_file::write(&self.parameters, &folder.join("model.safetensors"))?;
+        fs_err::write(
+            folder.join("config.json"),
+            self.config.to_json(layout.dtype),
+        )?;
+        self.save_weights(folder, layout)?;
         if let Some(source) = carried_from {
             for name in CARRIED {
                 if source.join(name).exists() {
@@ -128,6 +164,85 @@ impl Checkpoint {
         }
         Ok(())
     }
+
+    fn save_weights(&self, folder: &Path, layout: Layout) -> Result<()> {
+        let shards = self.shards(layout);
+        // What another layout left there would be read in place of this one.
+        for stale in [SINGLE, INDEX] {
+            if folder.join(stale).exists() {
+                fs_err::remove_file(folder.join(stale))?;
+            }
+        }
+        if let [all] = shards.as_slice() {
+            return safetensors_file::write_as(
+                all.iter().copied(),
+                layout.dtype,
+                &folder.join(SINGLE),
+            );
+        }
+        let mut map = BTreeMap::new();
+        for (index, shard) in shards.iter().enumerate() {
+            let file = format!("model-{:05}-of-{:05}.safetensors", index + 1, shards.len());
+            safetensors_file::write_as(shard.iter().copied(), layout.dtype, &folder.join(&file))?;
+            map.extend(shard.iter().map(|(name, _)| (*name, file.clone())));
+        }
+        let total_size = self.parameters.count() * layout.dtype.bytes();
+        let index = json!({"metadata": {"total_size": total_size}, "weight_map": map});
+        let text = serde_json::to_string_pretty(&index)?;
+        fs_err::write(folder.join(INDEX), format!("{text}\n"))?;
+        Ok(())
+    }
+
+    /// Tensors in order, cut so that no file but one of a single tensor is too large.
+    fn shards(&self, layout: Layout) -> Vec<Vec<(&String, &Tensor)>> {
+        let mut shards = vec![Vec::new()];
+        let mut bytes = 0;
+        for (name, tensor) in &self.parameters.tensors {
+            let size = (tensor.data.len() * layout.dtype.bytes()) as u64;
+            if bytes > 0 && bytes + size > layout.max_shard_bytes {
+                shards.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += size;
+            shards.last_mut().expect("never empty").push((name, tensor));
+        }
+        shards
+    }
+}
+
+/// Checks a tensor against the shape that the configuration gives it.
+pub(crate) fn check(
+    name: &str,
+    tensor: &Tensor,
+    shape: Option<&Vec<usize>>,
+    config: &Config,
+) -> Result<()> {
+    let Some(shape) = shape else {
+        bail!(
+            "tensor {name} {:?} has no place in a {} of {} layers with {} head",
+            tensor.shape,
+            config.architecture.name(),
+            config.layers,
+            if config.tied { "a tied" } else { "its own" }
+        );
+    };
+    ensure!(
+        &tensor.shape == shape,
+        "tensor {name} has shape {:?}, the configuration asks for {shape:?}",
+        tensor.shape
+    );
+    let bad = tensor
+        .data
+        .iter()
+        .filter(|value| !value.is_finite())
+        .count();
+    ensure!(
+        bad == 0,
+        "tensor {name} is not finite in {bad} of {} values: the checkpoint is damaged, or its \
+         training diverged",
+        tensor.data.len()
+    );
+    Ok(())
 }
 
 /// Reads the `config.json` of a folder.
@@ -156,31 +271,38 @@ pub fn load_tokenizer(folder: &Path, config: &Config) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let single = folder.join("model.safetensors");
+/// The files that hold the weights, and what the index, if there is one, says is where.
+fn weight_files(folder: &Path) -> Result<(Vec<PathBuf>, BTreeMap<String, String>)> {
+    let single = folder.join(SINGLE);
     if single.exists() {
-        return Ok(vec![single]);
+        return Ok((vec![single], BTreeMap::new()));
     }
-    let index = folder.join("model.safetensors.index.json");
+    let index = folder.join(INDEX);
     ensure!(
         index.exists(),
-        "{} holds neither model.safetensors nor model.safetensors.index.json; other weight formats are not read",
+        "{} holds neither {SINGLE} nor {INDEX}; other weight formats are not read",
         folder.display()
     );
     let value: Value = serde_json::from_str(&fs_err::read_to_string(&index)?)
-        .with_context(|| format!("{} is not JSON", index.display()))?;
-    let map = value["weight_map"]
+        .with_context(|| format!("{} is not complete JSON", index.display()))?;
+    let entries = value["weight_map"]
         .as_object()
         .with_context(|| format!("{} has no weight_map", index.display()))?;
-    let mut names = BTreeSet::new();
-    for (tensor, file) in map {
+    let mut map = BTreeMap::new();
+    for (tensor, file) in entries {
         let name = file.as_str().unwrap_or_default();
         ensure!(
             !name.is_empty() && !name.contains(['/', '\\']),
             "{}: {tensor} is said to be in {file}, which is not a file name",
             index.display()
         );
-        names.insert(name.to_owned());
+        ensure!(
+            folder.join(name).exists(),
+            "{}: {tensor} is said to be in {name}, which is not there: the download is incomplete",
+            index.display()
+        );
+        map.insert(tensor.clone(), name.to_owned());
     }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let names: BTreeSet<&String> = map.values().collect();
+    Ok((names.into_iter().map(|n| folder.join(n)).collect(), map))
 }

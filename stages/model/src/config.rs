@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::safetensors_file::Dtype;
+
 /// The checkpoint layouts that can be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
@@ -30,6 +32,11 @@ impl Architecture {
             Self::Qwen2 => "Qwen2ForCausalLM",
             Self::LlamaScore => "LlamaForSequenceClassification",
         }
+    }
+
+    /// Whether it predicts tokens; a reward model has a score in place of the head.
+    pub fn has_head(self) -> bool {
+        self != Self::LlamaScore
     }
 
     fn model_type(self) -> &'static str {
@@ -132,6 +139,7 @@ struct Raw {
     mlp_bias: bool,
     #[serde(default)]
     use_sliding_window: bool,
+    layer_types: Option<Vec<String>>,
     num_labels: Option<usize>,
     id2label: Option<serde_json::Map<String, Value>>,
 }
@@ -188,6 +196,14 @@ impl Config {
             !raw.use_sliding_window,
             "config.json: use_sliding_window is not implemented"
         );
+        if let Some(other) = raw
+            .layer_types
+            .iter()
+            .flatten()
+            .find(|kind| *kind != "full_attention")
+        {
+            bail!("config.json: layer_types has {other:?}; only \"full_attention\" is implemented");
+        }
         let rope = raw
             .rope_parameters
             .clone()
@@ -252,8 +268,9 @@ impl Config {
         Ok(())
     }
 
-    /// The text of a `config.json` that transformers 4 and 5 both read; deterministic bytes.
-    pub fn to_json(&self) -> String {
+    /// The text of a `config.json` that transformers 4 and 5 both read, for weights written as
+    /// `dtype`; deterministic bytes.
+    pub fn to_json(&self, dtype: Dtype) -> String {
         let scaling = match self.rope_scaling {
             RopeScaling::None => Value::Null,
             RopeScaling::Linear { factor } => {
@@ -297,7 +314,7 @@ impl Config {
             "bos_token_id": self.bos_token,
             "eos_token_id": eos,
             "pad_token_id": self.pad_token,
-            "torch_dtype": "float32",
+            "torch_dtype": dtype.name(),
         });
         if self.architecture == Architecture::LlamaScore {
             value["num_labels"] = json!(1);
@@ -326,6 +343,12 @@ fn rope_scaling(rope: &Value) -> Result<RopeScaling> {
             .as_f64()
             .with_context(|| format!("config.json: the rope scaling {rope} has no number {key:?}"))
     };
+    if let Some(factor) = rope["partial_rotary_factor"].as_f64() {
+        ensure!(
+            (factor - 1.0).abs() < f64::EPSILON,
+            "config.json: partial_rotary_factor {factor} is not implemented, only 1"
+        );
+    }
     let kind = rope["rope_type"]
         .as_str()
         .or_else(|| rope["type"].as_str())

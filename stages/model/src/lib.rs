@@ -3,11 +3,12 @@
 //! A library without stages that depends on no other crate of this workspace. Forward and
 //! backward are written by hand, block by block, over reused buffers (`network`, `ops`);
 //! decoding has its own layout of the weights (`generate`). Every result is the same bytes
-//! for any thread count. What is deliberately absent: an autograd tape, dropout, other dtypes.
+//! for any thread count. What is deliberately absent: an autograd tape, other dtypes.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
 //! use model::{batch::Batch, checkpoint::{Checkpoint, load_tokenizer}, generate::{Decoder, Request, Settings}};
+//! use model::{lora::{self, Adapter, LoraConfig}, weights::Weights};
 //! use model::{network::{Network, Workspace}, optimizer::{self, AdamW, AdamWConfig}};
 //!
 //! let folder = std::path::Path::new("a-hugging-face-folder");
@@ -34,6 +35,13 @@
 //! let d_log_probs = vec![-1.0; log_probs.len()];          // dL/d log_probs, from any source
 //! network.backward_log_probs(&parameters, &mut gradients, &batch, &d_log_probs, None, 1.0, &mut workspace);
 //!
+//! // A frozen base with a trained adapter: only its tensors have gradients and moments.
+//! let adapter = Adapter::attach("policy", LoraConfig::default(), &config, &mut parameters, 0)?;
+//! let mut gradients = adapter.gradients(&parameters);
+//! let on = Weights::adapted(&parameters, &adapter);       // `&parameters` alone is "off"
+//! network.train_nll(on, &mut gradients, &batch, 1.0 / tokens as f64, &mut workspace)?;
+//! lora::write(&adapter, &config, None, &parameters, std::path::Path::new("adapter"))?;
+//!
 //! // Sampling.
 //! let decoder = Decoder::new(&network, &parameters);
 //! let request = Request { key: "problem-7".into(), prompt: tokenizer.encode("2 + 2 =")?, samples: 100, first_sample: 0 };
@@ -44,13 +52,17 @@
 //! # Ok(()) }
 //! ```
 
+pub mod arrays;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod generate;
+pub mod gguf;
+pub mod lora;
 pub mod network;
 pub mod ops;
 pub mod optimizer;
 pub mod parameters;
 pub mod safetensors_file;
 pub mod tokenizer;
+pub mod weights;

@@ -4,7 +4,8 @@
 //! `x ← x + Wdown swiglu(norm(x))`, repeated, then a last norm: the hidden states. From them
 //! come token log-probabilities, and back from `dL/d log p` or `dL/d hidden` come weight
 //! gradients, added to what is there. What a gradient is asked for decides the work: names
-//! absent from the gradient map are frozen. Deliberately absent: an autograd tape, dropout.
+//! absent from the gradient map are frozen. Weights come as [`Weights`]: `&Parameters`, or with
+//! an adapter on. Deliberately absent: an autograd tape, dropout outside adapters.
 
 mod activations;
 mod backward;
@@ -17,11 +18,13 @@ pub use activations::Workspace;
 use names::Names;
 
 use crate::batch::Batch;
-use crate::config::{Architecture, Config};
+use crate::config::Config;
+use crate::lora::HEAD;
 use crate::ops::attention::Shape;
 use crate::ops::head::Head;
 use crate::ops::rope::Table;
 use crate::parameters::{Parameters, shapes};
+use crate::weights::Weights;
 
 /// A network without its weights: configuration, names, rotary table.
 pub struct Network {
@@ -108,15 +111,16 @@ impl Network {
         }
     }
 
-    fn head<'a>(&self, parameters: &'a Parameters, temperature: f32) -> Head<'a> {
+    fn head<'a>(&self, weights: Weights<'a>, temperature: f32) -> Head<'a> {
         assert!(
-            self.config.architecture != Architecture::LlamaScore,
+            self.config.architecture.has_head(),
             "a reward model has no language-model head"
         );
         Head {
-            weight: parameters.data(&self.names.head),
+            weight: weights.parameters.data(weights.head_name(&self.names.head)),
             width: self.config.hidden_size,
             temperature,
+            low_rank: weights.low_rank(HEAD),
         }
     }
 
@@ -125,23 +129,23 @@ impl Network {
     ///
     /// # Errors
     /// The batch is empty, or an id or position is out of the model's range.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
-        parameters: &Parameters,
+        weights: impl Into<Weights<'a>>,
         batch: &Batch,
         workspace: &mut Workspace,
     ) -> Result<()> {
         self.check_batch(batch)?;
         workspace.fit(&self.config, batch.len());
-        self.forward_blocks(parameters, batch, workspace);
+        self.forward_blocks(weights.into(), batch, workspace);
         Ok(())
     }
 
     /// `log p(ids[t] | ids[..t])` at temperature `temperature` for every token, after
     /// [`Network::forward`]; 0 for tokens whose label is `IGNORE` and for first tokens.
-    pub fn log_probs(
+    pub fn log_probs<'a>(
         &self,
-        parameters: &Parameters,
+        weights: impl Into<Weights<'a>>,
         batch: &Batch,
         temperature: f32,
         workspace: &mut Workspace,
@@ -149,7 +153,7 @@ impl Network {
         let targets = batch.targets();
         let mut compact = vec![0.0; targets.len()];
         let Workspace { hidden, head, .. } = workspace;
-        self.head(parameters, temperature)
+        self.head(weights.into(), temperature)
             .forward(&mut compact, hidden, &targets, head);
         spread(&compact, &targets, batch.len())
     }
@@ -157,9 +161,9 @@ impl Network {
     /// Adds weight gradients for `dL/d log_probs`, aligned with the result of
     /// [`Network::log_probs`] (entries of tokens outside the loss are not read), and optionally
     /// `dL/d hidden` `[tokens, width]` for value and reward heads; after [`Network::forward`].
-    pub fn backward_log_probs(
+    pub fn backward_log_probs<'a>(
         &self,
-        parameters: &Parameters,
+        weights: impl Into<Weights<'a>>,
         gradients: &mut Parameters,
         batch: &Batch,
         d_log_probs: &[f32],
@@ -167,6 +171,7 @@ impl Network {
         temperature: f32,
         workspace: &mut Workspace,
     ) {
+        let weights = weights.into();
         assert_eq!(d_log_probs.len(), batch.len(), "one derivative per token");
         let targets = batch.targets();
         let compact: Vec<f32> = targets
@@ -175,27 +180,27 @@ impl Network {
             .collect();
         workspace.start_backward(d_hidden);
         self.backward_head(
-            parameters,
+            weights,
             gradients,
             &targets,
             &compact,
             temperature,
             workspace,
         );
-        self.backward_blocks(parameters, gradients, batch, workspace);
+        self.backward_blocks(weights, gradients, batch, workspace);
     }
 
     /// Adds weight gradients for `dL/d hidden` `[tokens, width]`, after [`Network::forward`].
-    pub fn backward_hidden(
+    pub fn backward_hidden<'a>(
         &self,
-        parameters: &Parameters,
+        weights: impl Into<Weights<'a>>,
         gradients: &mut Parameters,
         batch: &Batch,
         d_hidden: &[f32],
         workspace: &mut Workspace,
     ) {
         workspace.start_backward(Some(d_hidden));
-        self.backward_blocks(parameters, gradients, batch, workspace);
+        self.backward_blocks(weights.into(), gradients, batch, workspace);
     }
 
     /// Forward and backward of `weight · Σ NLL` over the tokens in the loss, adding gradients.
@@ -204,30 +209,25 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::forward`].
-    pub fn train_nll(
+    pub fn train_nll<'a>(
         &self,
-        parameters: &Parameters,
+        weights: impl Into<Weights<'a>>,
         gradients: &mut Parameters,
         batch: &Batch,
         weight: f64,
         workspace: &mut Workspace,
     ) -> Result<Nll> {
-        self.forward(parameters, batch, workspace)?;
+        let weights = weights.into();
+        self.forward(weights, batch, workspace)?;
         let targets = batch.targets();
         if targets.is_empty() {
             return Ok(Nll::default());
         }
         let d_log_probs = vec![-weight as f32; targets.len()];
         workspace.start_backward(None);
-        let log_probs = self.backward_head(
-            parameters,
-            gradients,
-            &targets,
-            &d_log_probs,
-            1.0,
-            workspace,
-        );
-        self.backward_blocks(parameters, gradients, batch, workspace);
+        let log_probs =
+            self.backward_head(weights, gradients, &targets, &d_log_probs, 1.0, workspace);
+        self.backward_blocks(weights, gradients, batch, workspace);
         Ok(Nll {
             sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(),
             tokens: targets.len(),
@@ -238,14 +238,15 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::forward`].
-    pub fn evaluate_nll(
+    pub fn evaluate_nll<'a>(
         &self,
-        parameters: &Parameters,
+        weights: impl Into<Weights<'a>>,
         batch: &Batch,
         workspace: &mut Workspace,
     ) -> Result<Nll> {
-        self.forward(parameters, batch, workspace)?;
-        let log_probs = self.log_probs(parameters, batch, 1.0, workspace);
+        let weights = weights.into();
+        self.forward(weights, batch, workspace)?;
+        let log_probs = self.log_probs(weights, batch, 1.0, workspace);
         Ok(Nll {
             sum: -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>(),
             tokens: batch.target_count(),
@@ -254,17 +255,8 @@ impl Network {
 
     /// The logits `[tokens, vocab]` after [`Network::forward`]; for inspection and tests, it
     /// holds them all at once.
-    pub fn logits(&self, parameters: &Parameters, workspace: &Workspace) -> Vec<f32> {
-        let head = self.head(parameters, 1.0);
-        let mut logits = vec![0.0; workspace.hidden.len() / head.width * self.config.vocab_size];
-        crate::ops::linear::forward(
-            &mut logits,
-            false,
-            &workspace.hidden,
-            head.weight,
-            head.width,
-        );
-        logits
+    pub fn logits<'a>(&self, weights: impl Into<Weights<'a>>, workspace: &Workspace) -> Vec<f32> {
+        self.head(weights.into(), 1.0).all_logits(&workspace.hidden)
     }
 }
 

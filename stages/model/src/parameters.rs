@@ -89,6 +89,17 @@ impl Parameters {
         self.tensors.get_mut(name).map(|t| t.data.as_mut_slice())
     }
 
+    /// As [`Parameters::data_mut`], for several different names at once.
+    pub fn data_mut_of<const N: usize>(&mut self, names: [&str; N]) -> [Option<&mut [f32]>; N] {
+        let mut found = [const { None }; N];
+        for (name, tensor) in &mut self.tensors {
+            if let Some(index) = names.iter().position(|wanted| wanted == name) {
+                found[index] = Some(tensor.data.as_mut_slice());
+            }
+        }
+        found
+    }
+
     /// Number of scalars.
     pub fn count(&self) -> usize {
         self.tensors.values().map(|t| t.data.len()).sum()
@@ -98,10 +109,7 @@ impl Parameters {
 /// Fills with normal draws of the given standard deviation, from the ChaCha stream keyed by
 /// `seed` and `name`.
 pub fn fill_normal(values: &mut [f32], deviation: f64, seed: u64, name: &str) {
-    let mut hasher = blake3::Hasher::new_derive_key("iota model initialisation v1");
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(name.as_bytes());
-    let mut rng = ChaCha12Rng::from_seed(*hasher.finalize().as_bytes());
+    let mut rng = stream(seed, name);
     // Box-Muller in f64; 53-bit uniforms in (0, 1].
     let mut uniform = || ((rng.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
     for pair in values.chunks_mut(2) {
@@ -111,6 +119,22 @@ pub fn fill_normal(values: &mut [f32], deviation: f64, seed: u64, name: &str) {
             *value = (deviation * radius * part) as f32;
         }
     }
+}
+
+/// Fills with uniform draws between `-bound` and `bound`, from the same stream.
+pub fn fill_uniform(values: &mut [f32], bound: f64, seed: u64, name: &str) {
+    let mut rng = stream(seed, name);
+    for value in values {
+        let unit = (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        *value = (bound * (2.0 * unit - 1.0)) as f32;
+    }
+}
+
+fn stream(seed: u64, name: &str) -> ChaCha12Rng {
+    let mut hasher = blake3::Hasher::new_derive_key("iota model initialisation v1");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(name.as_bytes());
+    ChaCha12Rng::from_seed(*hasher.finalize().as_bytes())
 }
 
 /// The names and shapes of every tensor a checkpoint of this configuration holds, by name.
@@ -142,7 +166,7 @@ pub fn shapes(config: &Config) -> BTreeMap<String, Vec<usize>> {
         add("mlp.up_proj.weight", &[inner, hidden]);
         add("mlp.down_proj.weight", &[hidden, inner]);
     }
-    if config.architecture == Architecture::LlamaScore {
+    if !config.architecture.has_head() {
         all.insert("score.weight".to_owned(), vec![1, hidden]);
     } else if !config.tied {
         all.insert("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]);

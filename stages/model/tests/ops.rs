@@ -351,6 +351,7 @@ fn head_log_probabilities() {
             weight: &weight,
             width,
             temperature,
+            low_rank: None,
         };
         let mut log_probs = vec![0.0; targets.len()];
         head.forward(&mut log_probs, hidden, &targets, &mut buffers);
@@ -382,10 +383,14 @@ fn head_log_probabilities() {
         weight: &weight,
         width,
         temperature,
+        low_rank: None,
     }
     .backward(
         &mut d_hidden,
-        Some(&mut d_weight),
+        head::Gradients {
+            weight: Some(&mut d_weight),
+            ..head::Gradients::default()
+        },
         &mut again,
         &dy,
         &hidden,

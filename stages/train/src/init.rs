@@ -1,18 +1,19 @@
 //! Stage `init`: the model folder that training starts from, drawn afresh or imported.
 //!
 //! Reads a tokenizer folder and draws weights of the asked shape, or reads a Hugging Face
-//! checkpoint and checks every tensor of it. Writes a folder that transformers loads:
-//! configuration, weights in f32, tokenizer and generation settings. Settings that would do
-//! nothing are an error: an imported model has its own shape.
+//! checkpoint or a GGUF file and checks every tensor of it. Writes a folder that transformers
+//! loads: configuration, weights in f32, tokenizer and generation settings. Settings that would
+//! do nothing are an error: an imported model has its own shape.
 //!
 //! | in | out |
 //! |---|---|
-//! | `tokenizer` tree, or `checkpoint` tree (with its own or another tokenizer) | `model` tree |
+//! | `tokenizer` tree; or `checkpoint` tree (with its own or another `tokenizer`); or `gguf` file and `tokenizer` | `model` tree |
 
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::{Ctx, Input, Invalid, NoHow, Output, Stage};
 use model::checkpoint::{Checkpoint, load_tokenizer};
 use model::config::{Architecture, Config, RopeScaling};
+use model::gguf;
 use model::parameters::Parameters;
 use model::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -93,12 +94,15 @@ impl Stage for Init {
     const INPUTS: &'static [Input] = &[
         Input::tree("tokenizer").optional(),
         Input::tree("checkpoint").optional(),
+        Input::any("gguf").optional(),
     ];
     const OUTPUTS: &'static [Output] = &[Output::tree("model")];
     const SOURCES: &'static [&'static str] = &[
         "train/src/init.rs",
+        "model/src/arrays.rs",
         "model/src/checkpoint.rs",
         "model/src/config.rs",
+        "model/src/gguf.rs",
         "model/src/parameters.rs",
         "model/src/safetensors_file.rs",
     ];
@@ -141,20 +145,39 @@ impl Stage for Init {
 
     fn run(what: &What, _how: &NoHow, ctx: &Ctx) -> Result<()> {
         let tokenizer = ctx.input_optional("tokenizer");
-        let checkpoint = match (ctx.input_optional("checkpoint"), tokenizer) {
-            (Some(checkpoint), tokenizer) => {
-                ensure!(
-                    what.is_empty(),
-                    "the model of {} has its own shape: remove the shape settings, or the input \
-                     `checkpoint` to draw a fresh model",
-                    ctx.label("checkpoint")
-                );
-                import(checkpoint, tokenizer, &ctx.output("model"))?
+        let (folder, file) = (ctx.input_optional("checkpoint"), ctx.input_optional("gguf"));
+        let out = ctx.output("model");
+        if let Some(port) = folder.map(|_| "checkpoint").or(file.map(|_| "gguf")) {
+            ensure!(
+                what.is_empty(),
+                "the model of {} has its own shape: remove the shape settings, or the input \
+                 `{port}` to draw a fresh model",
+                ctx.label(port)
+            );
+        }
+        let checkpoint = match (folder, file, tokenizer) {
+            (Some(_), Some(_), _) => {
+                bail!("`checkpoint` and `gguf` are both bound: a model comes from one of them")
             }
-            (None, Some(tokenizer)) => scratch(what, tokenizer, ctx)?,
-            (None, None) => bail!(
-                "neither input is bound: bind `tokenizer` for a fresh model, or `checkpoint` to \
-                 import one"
+            (Some(folder), None, tokenizer) => {
+                let checkpoint = Checkpoint::load(folder)?;
+                checkpoint.save(&out, Some(folder))?;
+                import(checkpoint, tokenizer, &out)
+                    .with_context(|| format!("importing {}", folder.display()))?
+            }
+            (None, Some(file), Some(tokenizer)) => {
+                let checkpoint = gguf::load(file)?;
+                checkpoint.save(&out, Some(tokenizer))?;
+                import(checkpoint, None, &out)
+                    .with_context(|| format!("importing {}", file.display()))?
+            }
+            (None, Some(_), None) => bail!(
+                "`gguf` is bound without `tokenizer`: bind a folder with the model's tokenizer.json"
+            ),
+            (None, None, Some(tokenizer)) => scratch(what, tokenizer, ctx)?,
+            (None, None, None) => bail!(
+                "no input is bound: bind `tokenizer` for a fresh model, or `checkpoint` to import \
+                 a folder, or `gguf` to import a file"
             ),
         };
         ctx.metric("parameters", checkpoint.parameters.count() as f64);
@@ -184,26 +207,16 @@ fn scratch(what: &What, tokenizer: &Path, ctx: &Ctx) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// Reads a checkpoint, checks it and writes it in f32, with `tokenizer` in place of its own if
-/// there is one.
+/// Completes an imported folder: with `tokenizer` in place of its own if there is one, and with
+/// the files that the source did not have.
 ///
 /// # Errors
-/// A tensor is missing, not finite or of the wrong shape, or the tokenizer is not the model's.
-pub fn import(folder: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<Checkpoint> {
-    let checkpoint = Checkpoint::load(folder)?;
-    for (name, tensor) in &checkpoint.parameters.tensors {
-        ensure!(
-            tensor.data.iter().all(|value| value.is_finite()),
-            "{}: tensor {name} holds a value that is not finite: the checkpoint is damaged",
-            folder.display()
-        );
-    }
+/// The model has no end-of-sequence token, or the tokenizer is not its own.
+fn import(checkpoint: Checkpoint, tokenizer: Option<&Path>, out: &Path) -> Result<Checkpoint> {
     ensure!(
         !checkpoint.config.eos_tokens.is_empty(),
-        "{}: config.json has no eos_token_id: the model could never learn to stop",
-        folder.display()
+        "the model has no eos_token_id: it could never learn to stop"
     );
-    checkpoint.save(out, Some(folder))?;
     if let Some(tokenizer) = tokenizer {
         for name in ["tokenizer.json", "tokenizer_config.json"] {
             if tokenizer.join(name).exists() {
@@ -211,8 +224,7 @@ pub fn import(folder: &Path, tokenizer: Option<&Path>, out: &Path) -> Result<Che
             }
         }
     }
-    let loaded = load_tokenizer(out, &checkpoint.config)
-        .with_context(|| format!("importing {}", folder.display()))?;
+    let loaded = load_tokenizer(out, &checkpoint.config)?;
     complete(out, &checkpoint.config, &loaded)?;
     Ok(checkpoint)
 }

@@ -64,6 +64,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "train/src/settings.rs",
     "train/src/trainer.rs",
     "train/src/training_loop.rs",
+    "model/src/arrays.rs",
     "model/src/batch.rs",
     "model/src/checkpoint.rs",
     "model/src/config.rs",
@@ -73,6 +74,7 @@ pub(crate) const SOURCES: &[&str] = &[
     "model/src/optimizer.rs",
     "model/src/safetensors_file.rs",
     "model/src/tokenizer.rs",
+    "model/src/weights.rs",
 ];
 
 /// Checks the settings about texts that `sft` and `adapt` share.

@@ -102,6 +102,19 @@ fn an_import_is_the_same_model_and_is_checked() {
         "{message}"
     );
 
+    let gguf = |more: &str| {
+        let file = world.file("imported/model.safetensors");
+        format!("[init]\ninputs = {{ gguf = {file}{more} }}\n")
+    };
+    let message = refused(&world, "g", &gguf(""));
+    assert!(message.contains("without `tokenizer`"), "{message}");
+    let message = refused(
+        &world,
+        "h",
+        &gguf(&format!(", tokenizer = {}", world.file("imported"))),
+    );
+    assert!(message.contains("not a complete GGUF file"), "{message}");
+
     world.tokenizer("larger", 300);
     let message = refused(
         &world,
@@ -123,7 +136,7 @@ fn an_import_is_the_same_model_and_is_checked() {
     damaged.save(&folder, None).unwrap();
     let message = refused(&world, "f", &import("", ""));
     assert!(
-        message.contains("model.norm.weight holds a value that is not finite"),
+        message.contains("model.norm.weight is not finite in 1 of"),
         "{message}"
     );
 }

@@ -1,8 +1,11 @@
 //! One file per command; each reads its arguments, asks the engine, prints.
 
 mod accept;
+pub(crate) mod debug;
 mod diff;
 mod doctor;
+pub(crate) mod export;
+pub(crate) mod fetch;
 mod gc;
 mod graph;
 mod inspect;
@@ -41,6 +44,9 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
         Some(Command::Pin(pin)) => accept::pin(args, pin),
         Some(Command::Recipe(recipe)) => recipe::recipe(&recipe.action),
         Some(Command::Doctor(doctor)) => doctor::doctor(args, doctor),
+        Some(Command::Fetch(fetch)) => fetch::fetch(fetch),
+        Some(Command::Export(export)) => export::export(export),
+        Some(Command::Debug(debug)) => debug::debug(debug),
     }
 }
 

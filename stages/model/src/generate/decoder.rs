@@ -13,7 +13,7 @@ use crate::ops::rmsnorm::{reciprocal_root, scale_row};
 use crate::ops::rope::Table;
 use crate::ops::swiglu;
 use crate::ops::vector::add_scaled;
-use crate::parameters::Parameters;
+use crate::weights::Weights;
 
 /// Prompt tokens that pass through at once; bounds memory, changes no number.
 const PREFILL: usize = 48;
@@ -61,29 +61,34 @@ pub(super) struct Scratch {
 }
 
 impl Decoder {
-    /// Lays out the weights of a language model.
+    /// Lays out the weights of a language model, with an adapter that is on put into them.
     ///
     /// # Panics
     /// The network is a reward model, which has no language-model head.
-    pub fn new(network: &Network, parameters: &Parameters) -> Self {
+    pub fn new<'a>(network: &Network, weights: impl Into<Weights<'a>>) -> Self {
+        let weights = weights.into();
         let config = network.config().clone();
         let names = network.names();
         let (width, query) = (config.hidden_size, config.query_width());
-        let data = |name: &str| parameters.data(name);
+        let data = |name: &str| weights.data(name);
+        let merged = |name: &str| weights.merged(name);
         let blocks = names
             .layers
             .iter()
             .map(|layer| Block {
                 attention_norm: data(&layer.attention_norm).to_vec(),
-                qkv: Packed::new(&[data(&layer.q), data(&layer.k), data(&layer.v)], width),
+                qkv: Packed::new(
+                    &[&merged(&layer.q), &merged(&layer.k), &merged(&layer.v)],
+                    width,
+                ),
                 qkv_bias: layer
                     .biases
                     .as_ref()
                     .map(|biases| biases.each_ref().map(|name| data(name)).concat()),
-                o: Packed::new(&[data(&layer.o)], query),
+                o: Packed::new(&[&merged(&layer.o)], query),
                 mlp_norm: data(&layer.mlp_norm).to_vec(),
-                gate_up: Packed::new(&[data(&layer.gate), data(&layer.up)], width),
-                down: Packed::new(&[data(&layer.down)], config.intermediate_size),
+                gate_up: Packed::new(&[&merged(&layer.gate), &merged(&layer.up)], width),
+                down: Packed::new(&[&merged(&layer.down)], config.intermediate_size),
             })
             .collect();
         Self {
@@ -91,7 +96,7 @@ impl Decoder {
             embedding: data(&names.embedding).to_vec(),
             blocks,
             norm: data(&names.norm).to_vec(),
-            head: Packed::new(&[data(&names.head)], width),
+            head: Packed::new(&[&weights.merged_head(&names.head)], width),
             config,
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::config::Config;
 use crate::ops::head::Buffers;
+use crate::ops::low_rank;
 
 /// What one block saves; token-major unless said.
 #[derive(Default)]
@@ -46,6 +47,7 @@ pub struct Workspace {
     pub(super) heads: [Vec<f32>; 4],
     pub(super) delta: Vec<f32>,
     pub(super) d_hidden: Vec<f32>,
+    pub(super) low_rank: low_rank::Buffers,
     /// A forward pass ran and no backward pass has used up what it saved.
     fresh: bool,
 }

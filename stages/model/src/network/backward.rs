@@ -7,14 +7,16 @@
 
 use super::{Network, Workspace};
 use crate::batch::Batch;
-use crate::ops::{attention, embedding, linear, rmsnorm, rope, swiglu};
+use crate::lora::HEAD;
+use crate::ops::{attention, embedding, head, linear, rmsnorm, rope, swiglu};
 use crate::parameters::Parameters;
+use crate::weights::Weights;
 
 impl Network {
     /// Adds the head's part to `d_hidden` and the head's gradient; returns the log-probabilities.
     pub(super) fn backward_head(
         &self,
-        parameters: &Parameters,
+        weights: Weights,
         gradients: &mut Parameters,
         targets: &[(usize, u32)],
         d_log_probs: &[f32],
@@ -24,26 +26,28 @@ impl Network {
         let mut log_probs = vec![0.0; targets.len()];
         let Workspace {
             hidden,
-            head,
+            head: buffers,
             d_hidden,
             ..
         } = workspace;
-        let d_weight = gradients.data_mut(&self.names.head);
-        self.head(parameters, temperature).backward(
+        let stored = weights.head_name(&self.names.head);
+        let [a, b] = weights.factors(HEAD).unwrap_or_default();
+        let [weight, a, b] = gradients.data_mut_of([stored, a, b]);
+        self.head(weights, temperature).backward(
             d_hidden,
-            d_weight,
+            head::Gradients { weight, a, b },
             &mut log_probs,
             d_log_probs,
             hidden,
             targets,
-            head,
+            buffers,
         );
         log_probs
     }
 
     pub(super) fn backward_blocks(
         &self,
-        parameters: &Parameters,
+        weights: Weights,
         gradients: &mut Parameters,
         batch: &Batch,
         workspace: &mut Workspace,
@@ -63,6 +67,7 @@ impl Network {
             heads: by_head,
             delta,
             d_hidden,
+            low_rank,
             ..
         } = workspace;
         let [q_rows, k_rows, v_rows] = rows;
@@ -70,7 +75,7 @@ impl Network {
         let positions = Some((&self.rotary, batch.positions.as_slice()));
 
         dx.fill(0.0);
-        let norm = parameters.data(&self.names.norm);
+        let norm = weights.data(&self.names.norm);
         rmsnorm::backward(
             dx,
             gradients.data_mut(&self.names.norm),
@@ -81,16 +86,16 @@ impl Network {
         );
         for (names, block) in self.names.layers.iter().zip(blocks.iter_mut()).rev() {
             // x_out = middle + Wdown (silu(Wgate n) ⊙ Wup n), n = norm(middle)
-            linear::backward_input(product, false, dx, parameters.data(&names.down), inner);
+            weights.backward_input(product, false, dx, &names.down, inner, low_rank);
             swiglu::backward(product, &mut block.gate, &mut block.up);
             let (d_gate, d_up) = (&block.gate, &block.up);
-            add_weight(gradients, &names.down, dx, product, inner);
-            let norm = parameters.data(&names.mlp_norm);
+            weights.backward_weight(gradients, dx, product, &names.down, inner, low_rank);
+            let norm = weights.data(&names.mlp_norm);
             rmsnorm::recompute(normed, &block.middle_root, &block.middle, norm);
-            add_weight(gradients, &names.gate, d_gate, normed, width);
-            add_weight(gradients, &names.up, d_up, normed, width);
-            linear::backward_input(d_normed, false, d_gate, parameters.data(&names.gate), width);
-            linear::backward_input(d_normed, true, d_up, parameters.data(&names.up), width);
+            weights.backward_weight(gradients, d_gate, normed, &names.gate, width, low_rank);
+            weights.backward_weight(gradients, d_up, normed, &names.up, width, low_rank);
+            weights.backward_input(d_normed, false, d_gate, &names.gate, width, low_rank);
+            weights.backward_input(d_normed, true, d_up, &names.up, width, low_rank);
             let d_norm = gradients.data_mut(&names.mlp_norm);
             rmsnorm::backward(
                 dx,
@@ -102,8 +107,15 @@ impl Network {
             );
 
             // middle = input + Wo attention(q, k, v), each projected from norm(input)
-            add_weight(gradients, &names.o, dx, &block.attention, heads * dim);
-            linear::backward_input(q_rows, false, dx, parameters.data(&names.o), heads * dim);
+            weights.backward_weight(
+                gradients,
+                dx,
+                &block.attention,
+                &names.o,
+                heads * dim,
+                low_rank,
+            );
+            weights.backward_input(q_rows, false, dx, &names.o, heads * dim, low_rank);
             attention::delta(delta, q_rows, &block.attention, dim, heads);
             rope::split_heads(d_attended, q_rows, heads, dim, None);
             attention::backward(
@@ -125,14 +137,14 @@ impl Network {
             rope::merge_heads(q_rows, dq, heads, dim, positions);
             rope::merge_heads(k_rows, dk, kv_heads, dim, positions);
             rope::merge_heads(v_rows, dv, kv_heads, dim, None);
-            let norm = parameters.data(&names.attention_norm);
+            let norm = weights.data(&names.attention_norm);
             rmsnorm::recompute(normed, &block.input_root, &block.input, norm);
             for (index, (d_rows, name)) in
                 [(&*q_rows, &names.q), (k_rows, &names.k), (v_rows, &names.v)]
                     .into_iter()
                     .enumerate()
             {
-                add_weight(gradients, name, d_rows, normed, width);
+                weights.backward_weight(gradients, d_rows, normed, name, width, low_rank);
                 if let Some(d_bias) = names
                     .biases
                     .as_ref()
@@ -140,19 +152,13 @@ impl Network {
                 {
                     linear::backward_bias(d_bias, d_rows);
                 }
-                linear::backward_input(d_normed, index > 0, d_rows, parameters.data(name), width);
+                weights.backward_input(d_normed, index > 0, d_rows, name, width, low_rank);
             }
             let d_norm = gradients.data_mut(&names.attention_norm);
             rmsnorm::backward(dx, d_norm, d_normed, &block.input_root, &block.input, norm);
         }
-        if let Some(d_table) = gradients.data_mut(&self.names.embedding) {
+        if let Some(d_table) = gradients.data_mut(weights.name(&self.names.embedding)) {
             embedding::backward(d_table, &batch.ids, dx, width);
         }
-    }
-}
-
-fn add_weight(gradients: &mut Parameters, name: &str, dy: &[f32], x: &[f32], inputs: usize) {
-    if let Some(d_weight) = gradients.data_mut(name) {
-        linear::backward_weight(d_weight, dy, x, inputs);
     }
 }

@@ -5,12 +5,12 @@
 use super::{Network, Workspace};
 use crate::batch::Batch;
 use crate::ops::{attention, embedding, linear, rmsnorm, rope, swiglu};
-use crate::parameters::Parameters;
+use crate::weights::Weights;
 
 impl Network {
     pub(super) fn forward_blocks(
         &self,
-        parameters: &Parameters,
+        weights: Weights,
         batch: &Batch,
         workspace: &mut Workspace,
     ) {
@@ -30,6 +30,7 @@ impl Network {
             product,
             rows,
             heads: by_head,
+            low_rank,
             ..
         } = workspace;
         let [q_rows, k_rows, v_rows] = rows;
@@ -38,7 +39,7 @@ impl Network {
         embedding::forward(
             &mut blocks[0].input,
             &batch.ids,
-            parameters.data(&self.names.embedding),
+            weights.data(&self.names.embedding),
             width,
         );
         for (index, names) in self.names.layers.iter().enumerate() {
@@ -48,16 +49,16 @@ impl Network {
                 .first_mut()
                 .map_or(&mut *last, |next| &mut next.input);
 
-            let norm = parameters.data(&names.attention_norm);
+            let norm = weights.data(&names.attention_norm);
             rmsnorm::forward(normed, &mut block.input_root, &block.input, norm, eps);
             for (out, name, bias) in [
                 (&mut *q_rows, &names.q, 0),
                 (k_rows, &names.k, 1),
                 (v_rows, &names.v, 2),
             ] {
-                linear::forward(out, false, normed, parameters.data(name), width);
+                weights.forward(out, false, normed, name, width, low_rank);
                 if let Some(biases) = &names.biases {
-                    linear::add_bias(out, parameters.data(&biases[bias]));
+                    linear::add_bias(out, weights.data(&biases[bias]));
                 }
             }
             rope::split_heads(&mut block.q, q_rows, heads, dim, positions);
@@ -74,40 +75,23 @@ impl Network {
             );
             rope::merge_heads(&mut block.attention, attended, heads, dim, None);
             block.middle.copy_from_slice(&block.input);
-            linear::forward(
+            weights.forward(
                 &mut block.middle,
                 true,
                 &block.attention,
-                parameters.data(&names.o),
+                &names.o,
                 heads * dim,
+                low_rank,
             );
 
-            let norm = parameters.data(&names.mlp_norm);
+            let norm = weights.data(&names.mlp_norm);
             rmsnorm::forward(normed, &mut block.middle_root, &block.middle, norm, eps);
-            linear::forward(
-                &mut block.gate,
-                false,
-                normed,
-                parameters.data(&names.gate),
-                width,
-            );
-            linear::forward(
-                &mut block.up,
-                false,
-                normed,
-                parameters.data(&names.up),
-                width,
-            );
+            weights.forward(&mut block.gate, false, normed, &names.gate, width, low_rank);
+            weights.forward(&mut block.up, false, normed, &names.up, width, low_rank);
             swiglu::forward(product, &block.gate, &block.up);
             output.copy_from_slice(&block.middle);
-            linear::forward(output, true, product, parameters.data(&names.down), inner);
+            weights.forward(output, true, product, &names.down, inner, low_rank);
         }
-        rmsnorm::forward(
-            hidden,
-            last_root,
-            last,
-            parameters.data(&self.names.norm),
-            eps,
-        );
+        rmsnorm::forward(hidden, last_root, last, weights.data(&self.names.norm), eps);
     }
 }

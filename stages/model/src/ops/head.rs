@@ -5,10 +5,12 @@
 //! preference and policy loss start from it). Backward, given `g = dL/d log p`:
 //! `dz = g (onehot(y) − softmax(z)) / temperature`, `dh = dz W`, `dW += dzᵀ h`. Only rows with
 //! a target are computed, a chunk of them at a time; the backward pass computes the logits
-//! again and therefore also yields the log-probabilities.
+//! again and therefore also yields the log-probabilities. An adapter on the head adds its low-rank
+//! product to `W h`.
 
 use rayon::prelude::*;
 
+use super::low_rank::{self, LowRank};
 use super::matmul::{Threads, View, matmul};
 use super::vector::{add_scaled, exp_in_place, max, scale};
 
@@ -21,6 +23,7 @@ pub struct Buffers {
     hidden: Vec<f32>,
     logits: Vec<f32>,
     d_hidden: Vec<f32>,
+    low_rank: low_rank::Buffers,
 }
 
 /// The head's weight and how logits are scaled.
@@ -32,6 +35,19 @@ pub struct Head<'a> {
     pub width: usize,
     /// Logits are divided by it; 1 for the plain model.
     pub temperature: f32,
+    /// What an adapter adds.
+    pub low_rank: Option<LowRank<'a>>,
+}
+
+/// Where the head's gradients are added; `None` is frozen.
+#[derive(Default)]
+pub struct Gradients<'a> {
+    /// Of the weight, `[vocab, width]`.
+    pub weight: Option<&'a mut [f32]>,
+    /// Of the adapter's `A`.
+    pub a: Option<&'a mut [f32]>,
+    /// Of the adapter's `B`.
+    pub b: Option<&'a mut [f32]>,
 }
 
 impl Head<'_> {
@@ -43,8 +59,29 @@ impl Head<'_> {
         (LOGITS / self.vocab()).clamp(64, 1024)
     }
 
+    /// The logits of all rows of `hidden` at once, undivided; for inspection.
+    pub fn all_logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let mut logits = vec![0.0; hidden.len() / self.width * self.vocab()];
+        super::linear::forward(&mut logits, false, hidden, self.weight, self.width);
+        if let Some(low_rank) = self.low_rank {
+            low_rank.forward(&mut logits, hidden, &mut low_rank::Buffers::default());
+        }
+        logits
+    }
+
+    /// The adapter's part for the chunk of targets that starts at `row`: dropout counts targets.
+    fn low_rank(&self, row: usize) -> Option<LowRank<'_>> {
+        self.low_rank.map(|low_rank| low_rank.at_row(row))
+    }
+
     /// Fills the buffers with the hidden states of a chunk and their logits.
-    fn logits(&self, hidden: &[f32], chunk: &[(usize, u32)], buffers: &mut Buffers) {
+    fn logits(
+        &self,
+        hidden: &[f32],
+        chunk: &[(usize, u32)],
+        first_row: usize,
+        buffers: &mut Buffers,
+    ) {
         let (width, vocab) = (self.width, self.vocab());
         buffers.hidden.resize(chunk.len() * width, 0.0);
         buffers.logits.resize(chunk.len() * vocab, 0.0);
@@ -61,6 +98,14 @@ impl Head<'_> {
             weight,
             Threads::All,
         );
+        if let Some(low_rank) = self.low_rank(first_row) {
+            let scale = low_rank.scale / self.temperature;
+            LowRank { scale, ..low_rank }.forward(
+                &mut buffers.logits,
+                &buffers.hidden,
+                &mut buffers.low_rank,
+            );
+        }
     }
 
     /// Writes `log p(target)` for each `(row, target)`; `hidden` is `[tokens, width]`.
@@ -72,8 +117,12 @@ impl Head<'_> {
         buffers: &mut Buffers,
     ) {
         let chunk = self.chunk();
-        for (targets, log_probs) in targets.chunks(chunk).zip(log_probs.chunks_mut(chunk)) {
-            self.logits(hidden, targets, buffers);
+        for (index, (targets, log_probs)) in targets
+            .chunks(chunk)
+            .zip(log_probs.chunks_mut(chunk))
+            .enumerate()
+        {
+            self.logits(hidden, targets, index * chunk, buffers);
             let rows = buffers.logits.par_chunks_exact_mut(self.vocab());
             rows.zip(targets)
                 .zip(log_probs)
@@ -83,12 +132,12 @@ impl Head<'_> {
         }
     }
 
-    /// Adds `dh` to the rows of `d_hidden` and `dW` to `d_weight` (unless frozen), given
+    /// Adds `dh` to the rows of `d_hidden`, and to the gradients that are asked for, given
     /// `dL/d log p` of each target; writes the log-probabilities again on the way.
     pub fn backward(
         &self,
         d_hidden: &mut [f32],
-        mut d_weight: Option<&mut [f32]>,
+        mut gradients: Gradients,
         log_probs: &mut [f32],
         d_log_probs: &[f32],
         hidden: &[f32],
@@ -100,8 +149,8 @@ impl Head<'_> {
             .chunks(chunk)
             .zip(log_probs.chunks_mut(chunk))
             .zip(d_log_probs.chunks(chunk));
-        for ((targets, log_probs), d_log_probs) in chunks {
-            self.logits(hidden, targets, buffers);
+        for (index, ((targets, log_probs), d_log_probs)) in chunks.enumerate() {
+            self.logits(hidden, targets, index * chunk, buffers);
             let rows = buffers.logits.par_chunks_exact_mut(vocab);
             rows.zip(targets).zip(log_probs).zip(d_log_probs).for_each(
                 |(((z, (_, target)), log_prob), g)| {
@@ -124,10 +173,21 @@ impl Head<'_> {
                 View::new(self.weight, vocab, width),
                 Threads::All,
             );
+            if let Some(low_rank) = self.low_rank(index * chunk) {
+                let (dz, states) = (&buffers.logits, &buffers.hidden);
+                let scratch = &mut buffers.low_rank;
+                low_rank.backward_input(&mut buffers.d_hidden, dz, scratch);
+                if let Some(d_a) = gradients.a.as_deref_mut() {
+                    low_rank.backward_a(d_a, dz, states, scratch);
+                }
+                if let Some(d_b) = gradients.b.as_deref_mut() {
+                    low_rank.backward_b(d_b, dz, states, scratch);
+                }
+            }
             for (from, (row, _)) in buffers.d_hidden.chunks_exact(width).zip(targets) {
                 add_scaled(&mut d_hidden[row * width..][..width], 1.0, from);
             }
-            if let Some(d_weight) = d_weight.as_deref_mut() {
+            if let Some(d_weight) = gradients.weight.as_deref_mut() {
                 let states = View::new(&buffers.hidden, targets.len(), width);
                 matmul(d_weight, true, 1.0, dz.transposed(), states, Threads::All);
             }

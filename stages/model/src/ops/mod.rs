@@ -9,9 +9,11 @@ pub mod attention;
 pub mod embedding;
 pub mod head;
 pub mod linear;
+pub mod low_rank;
 pub mod matmul;
 pub mod rmsnorm;
 pub mod rope;
+pub mod scalar_head;
 pub mod swiglu;
 pub mod vector;
 

@@ -43,7 +43,7 @@ impl Table {
 }
 
 /// The frequencies in radians per token, rounded as transformers rounds them.
-fn frequencies(config: &Config) -> Vec<f32> {
+pub(crate) fn frequencies(config: &Config) -> Vec<f32> {
     let dim = config.head_dim as f32;
     let base = (0..config.head_dim / 2)
         .map(|i| 1.0 / (config.rope_theta as f32).powf((2 * i) as f32 / dim));
