@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import warnings
 
 TOLERANCE = 1e-4
 
@@ -53,11 +54,14 @@ def ours(iota, folder, ids, scratch, adapter=None):
 @torch.no_grad()
 def main(iota):
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    # PEFT warns of adapted tied heads; here they are meant.
+    warnings.simplefilter("ignore")
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, "
           f"peft {peft.__version__}")
     with tempfile.TemporaryDirectory() as directory:
         scratch = pathlib.Path(directory)
-        run("cargo", "run", "--release", "--quiet", "-p", "iota", "-p", "model",
+        run("cargo", "run", "--release", "--quiet",
             "--example", "interop", "--", scratch)
         ids = torch.tensor([json.loads((scratch / "ids.json").read_text())])
         for name in ["linear", "llama3", "qwen2"]:
@@ -78,7 +82,8 @@ def main(iota):
         found = load_file(folder / "scores.safetensors")["scores"][:, -1:]
         compare("reward model with adapter and score", found, theirs(ids).logits)
 
-        run(iota, "--artifacts", scratch / "artifacts", "run", "init", "--recipe", "tiny")
+        run(iota, "--artifacts", scratch / "artifacts", "run", "init", "--quiet",
+            "--recipe", "tiny")
         folder = scratch / "artifacts/refs/tiny/init/model"
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

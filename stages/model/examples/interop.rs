@@ -1,6 +1,6 @@
 //! Writes model folders and adapters for `scripts/interop.py` to load in transformers and PEFT.
 //!
-//! `cargo run --release -p iota -p model --example interop -- FOLDER`. Each model has random
+//! `cargo run --release --example interop -- FOLDER`. Each model has random
 //! weights; `ids.json` has tokens to try, `reward/scores.safetensors` the scores of the
 //! reward model with its adapter.
 
