@@ -23,7 +23,9 @@ struct Golden {
 }
 
 /// Stages in which floating-point numbers decide.
-const FLOATING: &[&str] = &["init", "adapt", "sft", "sample", "judge"];
+const FLOATING: &[&str] = &[
+    "init", "adapt", "sft", "reward", "dpo", "orpo", "ppo", "sample", "judge",
+];
 
 fn instructions() -> String {
     #[cfg(target_arch = "x86_64")]
