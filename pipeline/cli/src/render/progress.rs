@@ -152,8 +152,8 @@ fn listed(metrics: &BTreeMap<String, f64>) -> String {
         .filter(|(_, value)| **value != 0.0)
         .take(SHOWN)
     {
-        text.push_str(if text.is_empty() { ": " } else { ", " });
-        text.push_str(&format!("{name} {}", human::number(*value)));
+        let before = if text.is_empty() { ": " } else { ", " };
+        text += &format!("{before}{name} {}", human::number(*value));
     }
     text
 }
