@@ -13,7 +13,7 @@ use train::reward::loss::loss as reward_loss;
 
 fn json(relative: &str) -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    serde_json::from_slice(&std::fs::read(path.join(relative)).unwrap()).unwrap()
+    serde_json::from_slice(&fs_err::read(path.join(relative)).unwrap()).unwrap()
 }
 
 fn rows(value: &Value) -> &[Value] {

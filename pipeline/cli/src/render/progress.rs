@@ -152,8 +152,10 @@ fn listed(metrics: &BTreeMap<String, f64>) -> String {
         .filter(|(_, value)| **value != 0.0)
         .take(SHOWN)
     {
-        let before = if text.is_empty() { ": " } else { ", " };
-        text += &format!("{before}{name} {}", human::number(*value));
+        text += if text.is_empty() { ": " } else { ", " };
+        text += name;
+        text += " ";
+        text += &human::number(*value);
     }
     text
 }

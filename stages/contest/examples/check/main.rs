@@ -173,8 +173,8 @@ fn run_cpp(jobs: &[Job], room: &Path) -> Result<Vec<Seen>> {
             .strip_suffix('}')
             .context("a program ends with a brace")?;
         let body = body.replacen("int main() {", "int entry() {", 1);
-        source += &format!("namespace p{number} {{\n{body}return 0;\n}}\n}}\n");
-        table += &format!("p{number}::entry, ");
+        source = format!("{source}namespace p{number} {{\n{body}return 0;\n}}\n}}\n");
+        table = format!("{table}p{number}::entry, ");
         let tests = tests(problem);
         writeln!(data, "{} {}", tests.len(), problem.time_limit_s.ceil())?;
         for text in tests.iter().flat_map(|test| [&test.0, &test.1]) {

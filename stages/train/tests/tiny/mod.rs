@@ -100,8 +100,8 @@ impl World {
             prompt + &completion
         });
         let bytes = train_byte_level_bpe(texts, vocabulary, &SpecialTokens::default()).unwrap();
-        std::fs::create_dir_all(self.root.join(name)).unwrap();
-        std::fs::write(self.root.join(name).join("tokenizer.json"), bytes).unwrap();
+        fs_err::create_dir_all(self.root.join(name)).unwrap();
+        fs_err::write(self.root.join(name).join("tokenizer.json"), bytes).unwrap();
     }
 
     /// The bound form of a file of this world.
@@ -147,7 +147,7 @@ impl World {
 
     pub fn run_with(&self, store: &str, text: &str, listener: &Listener) -> Result<Summary, Error> {
         let path = self.root.join(format!("{store}.toml"));
-        std::fs::write(&path, text).unwrap();
+        fs_err::write(&path, text).unwrap();
         let registry = Registry::new(
             vec![
                 define::<train::init::Init>(),
