@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod execution;
 mod exit;
 mod registry;
 mod render;

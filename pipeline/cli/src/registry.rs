@@ -3,6 +3,7 @@
 //! A stage is added by one line here and named in a recipe by its `NAME`. What each reads
 //! and writes stands at the top of its file.
 
+use crate::execution::Judge;
 use engine::{Registry, define, recipe::Library};
 
 /// The recipes that come with the program.
@@ -39,7 +40,7 @@ pub(crate) fn registry() -> Registry {
             define::<train::reward::Reward>(),
             define::<train::dpo::Dpo>(),
             define::<train::orpo::Orpo>(),
-            define::<train::ppo::Ppo>(),
+            define::<train::ppo::Ppo<Judge>>(),
             // Evaluation.
             define::<judge::sample::Sample>(),
             define::<judge::judge::Judge>(),

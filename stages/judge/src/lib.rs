@@ -3,9 +3,10 @@
 //! Four stages: `sample` writes programs, `judge` finds out what they do, `report` turns
 //! verdicts into the paper's table; `verify` judges the data's own solutions, so that what is
 //! trained on is known to be what it claims. `score` holds the estimators, `compare` decides
-//! whether an output is right. Programs run in the crate `sandbox` and nowhere else.
+//! whether an output is right, `grade` lets a training stage ask. Programs run in the crate `sandbox` and nowhere else.
 
 pub mod compare;
+pub mod grade;
 pub mod judge;
 pub mod report;
 pub mod rules;

@@ -336,3 +336,40 @@ fn strict_verification_names_the_liars() {
         .run(&verify_recipe(&problems, &solutions, "strict = true"))
         .unwrap();
 }
+
+#[test]
+fn fresh_programs_are_graded_by_public_tests_and_by_all() {
+    let bench = Bench::new();
+    let problems = bench.table("problems", vec![sum()]);
+    let programs = [
+        ("python3", SUM_PYTHON),
+        // Too narrow for the hidden test.
+        (
+            "cpp",
+            "#include <iostream>\nint main(){int a,b;std::cin>>a>>b;std::cout<<a+b;}",
+        ),
+        // Right for one of two public tests.
+        ("python3", "print(3)"),
+        ("python3", "print("),
+    ];
+    let text: Vec<String> = programs
+        .iter()
+        .map(|(language, source)| format!("[\"contest/sum\", \"{language}\", {source:?}]"))
+        .collect();
+    let recipe = |rows: &str| {
+        format!("[grading]\ninputs = {{ problems = \"{problems}\" }}\nprograms = [{rows}]\n")
+    };
+    let summary = bench.run(&recipe(&text.join(", "))).unwrap();
+    assert_eq!(
+        bench.json(&summary, "grading", "grades"),
+        serde_json::json!([
+            [true, 1.0, true],
+            [true, 1.0, false],
+            [true, 0.5, false],
+            [false, 0.0, false]
+        ])
+    );
+    let unknown = bench.run(&recipe("[\"contest/other\", \"python3\", \"1\"]"));
+    let error = chain(&unknown.unwrap_err());
+    assert!(error.contains("contest/other"), "{error}");
+}

@@ -13,6 +13,7 @@
 
 pub mod advantage;
 pub mod credit;
+pub mod execution;
 pub mod kl;
 pub mod loss;
 mod prompts;
@@ -26,9 +27,11 @@ use crate::tuning::{Lora, Train};
 use corpus::language::Language;
 use credit::Algorithm;
 use engine::{Ctx, Input, Invalid, Output, Stage};
+use execution::{Execution, Parts};
 use kl::{Controller, Penalty};
 use score::Normalisation;
 use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
 
 /// Settings of `ppo` that change the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct What {
     pub warmup_batches: u64,
     /// Batches of programs in all; 0 = each problem is asked once.
     pub batches: u64,
+    /// Weights of what a reward is made of: `reward_model`, and where programs are run
+    /// `compiles`, `public_tests`, `all_tests`.
+    pub parts: Parts,
     /// Programs of a batch.
     pub batch_size: u64,
     /// Programs of one prompt in a batch; 2 or more for `rloo` and `grpo`.
@@ -122,6 +128,7 @@ impl Default for What {
             schedule: Schedule::Cosine,
             warmup_batches: 0,
             batches: 0,
+            parts: Parts::default(),
             batch_size: 128,
             samples_per_prompt: 1,
             minibatch_size: 128,
@@ -186,6 +193,7 @@ impl What {
                 stored,
                 clip: self.score_clip,
             },
+            parts: self.parts,
             penalty: self.kl_penalty,
             controller: Controller {
                 target: (self.kl_target > 0.0).then_some(self.kl_target),
@@ -199,14 +207,15 @@ impl What {
     }
 }
 
-/// Stage `ppo`.
-pub struct Ppo;
+/// Stage `ppo`; `E` runs programs where the reward asks for it.
+pub struct Ppo<E>(PhantomData<E>);
 
-impl Stage for Ppo {
+impl<E: Execution> Stage for Ppo<E> {
     const NAME: &'static str = "ppo";
-    /// 1: first version.
-    const VERSION: u32 = 1;
-    const ABOUT: &'static str = "Trains a model on its own programs, by the reward model's scores";
+    /// 1: first version. 2: programs may be run; `rollouts` has three columns for it.
+    const VERSION: u32 = 2;
+    const ABOUT: &'static str =
+        "Trains a model on its own programs, by a reward model's scores and what running them says";
     const INPUTS: &'static [Input] = &[
         Input::tree("model"),
         Input::tree("reward"),
@@ -368,10 +377,11 @@ impl Stage for Ppo {
         ] {
             Invalid::unless(holds, field, message)?;
         }
+        what.parts.check()?;
         what.adapter.check()
     }
 
     fn run(what: &What, how: &How, ctx: &Ctx) -> anyhow::Result<()> {
-        how.on_threads(|| run::run(what, how, ctx))
+        how.on_threads(|| run::run::<E>(what, how, ctx))
     }
 }

@@ -222,6 +222,10 @@ fn ppo_learns_the_same_however_often_it_is_killed() {
             ),
         ),
         (
+            "executed",
+            format!("{PPO}\nparts = {{ reward_model = 0.5, compiles = 2.0, all_tests = 1.0 }}"),
+        ),
+        (
             "rloo",
             format!("{PPO}\nalgorithm = \"rloo\"\nsamples_per_prompt = 2"),
         ),
@@ -240,6 +244,17 @@ fn ppo_learns_the_same_however_often_it_is_killed() {
         assert!(rows.iter().all(|row| row.problem_id != "made/0"));
         for row in &rows {
             assert_eq!(row.advantages.len(), row.token_ids.len());
+            // The tests' own judge goes by the length of the text.
+            let even = row.text.len().is_multiple_of(2);
+            match row.compiles {
+                Some(compiles) => {
+                    assert_eq!((name, compiles > 0.0), ("executed", even));
+                    let whole = row.all_tests.unwrap();
+                    let wanted = 0.5 * row.score + 2.0 * compiles + whole;
+                    assert!((row.final_score - wanted).abs() < 1e-12, "{name}");
+                }
+                None => assert_ne!(name, "executed"),
+            }
         }
         // At first policy and reference are one model.
         let far = |row: &Rollout| row.kl.abs() > 1e-3;

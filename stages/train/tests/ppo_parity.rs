@@ -37,6 +37,9 @@ fn rollouts(golden: &Value) -> Vec<Rollout> {
             reference_log_probs: Vec::new(),
             values: Vec::new(),
             score: 0.0,
+            compiles: None,
+            public_tests: None,
+            all_tests: None,
             final_score: 0.0,
             kl: 0.0,
             rewards: Vec::new(),
@@ -128,6 +131,7 @@ fn eight_updates_are_those_of_trl() {
     }
     let options = credit::Options {
         algorithm: Algorithm::Ppo,
+        parts: train::ppo::execution::Parts::default(),
         group: 1,
         score: score::Options::default(),
         penalty: Penalty::Kl,

@@ -81,6 +81,7 @@ impl Bench {
                 define::<judge::judge::Judge>(),
                 define::<judge::verify::Verify>(),
                 define::<judge::report::Report>(),
+                define::<Grading>(),
             ],
             &[],
         );
@@ -175,6 +176,51 @@ pub fn solution(problem: &str, id: &str, language: &str, source: &str, correct: 
         correct,
         origin: "contest".into(),
         claim: None,
+    }
+}
+
+/// Grades programs as a training stage does, and writes what came of them.
+pub struct Grading;
+
+/// Programs to grade: problem, language, text.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Programs {
+    programs: Vec<(String, String, String)>,
+}
+
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nothing {}
+
+impl engine::Stage for Grading {
+    const NAME: &'static str = "grading";
+    const VERSION: u32 = 1;
+    const ABOUT: &'static str = "Grades programs";
+    const INPUTS: &'static [engine::Input] = &[engine::Input::table("problems")];
+    const OUTPUTS: &'static [engine::Output] = &[engine::Output::json("grades")];
+    const SOURCES: &'static [&'static str] = &[];
+    type What = Programs;
+    type How = Nothing;
+
+    fn check(_: &Programs) -> Result<(), engine::Invalid> {
+        Ok(())
+    }
+
+    fn run(what: &Programs, _: &Nothing, ctx: &engine::Ctx) -> anyhow::Result<()> {
+        let grader = judge::grade::Grader::open(ctx)?;
+        let programs: Vec<_> = what
+            .programs
+            .iter()
+            .map(|(problem, language, text)| (problem.as_str(), language.as_str(), text.as_str()))
+            .collect();
+        let grades: Vec<_> = grader
+            .grade(&programs, ctx)?
+            .into_iter()
+            .map(|grade| (grade.compiles, grade.public_tests, grade.all_tests))
+            .collect();
+        fs_err::write(ctx.output("grades"), serde_json::to_vec(&grades)?)?;
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! of one problem and give every token of a program the same. Used by `ppo::run`.
 
 use super::advantage::{generalised, group_relative, leave_one_out, whiten};
+use super::execution::Parts;
 use super::kl::{Controller, Penalty, k3};
 use super::rollout::Rollout;
 use super::score::{self, Moments, rewards};
@@ -33,6 +34,8 @@ pub struct Options {
     pub group: usize,
     /// How scores are changed.
     pub score: score::Options,
+    /// What a reward is made of.
+    pub parts: Parts,
     /// What of the log-ratio a reward subtracts.
     pub penalty: Penalty,
     /// How its coefficient moves.
@@ -86,6 +89,9 @@ pub fn assign(options: &Options, rows: &mut [Rollout], state: &mut State) -> Sum
     let mut scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
     let ended: Vec<bool> = rows.iter().map(Rollout::ended).collect();
     options.score.apply(&mut scores, &ended, &mut state.moments);
+    for (score, row) in scores.iter_mut().zip(rows.iter()) {
+        *score = options.parts.total(*score, row);
+    }
     let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
     let coefficient = match options.algorithm {
         Algorithm::Ppo | Algorithm::Rloo => state.kl_coefficient,

@@ -46,7 +46,13 @@ corpus::table! {
         pub values: Vec<f32>,
         /// Score of the reward model.
         pub score: f64,
-        /// The score as it is learnt from: penalised, normalised, clipped.
+        /// 1 if it compiles, 0 if not; nothing if programs were not run.
+        pub compiles: Option<f64>,
+        /// Share of the public tests that pass; nothing if programs were not run.
+        pub public_tests: Option<f64>,
+        /// 1 if all tests pass, 0 if not; nothing if programs were not run.
+        pub all_tests: Option<f64>,
+        /// What is learnt from: the score, penalised, normalised, clipped, and the other parts.
         pub final_score: f64,
         /// Summed log-ratio of policy and reference.
         pub kl: f64,

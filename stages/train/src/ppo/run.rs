@@ -7,6 +7,7 @@
 
 use super::What;
 use super::credit::{self, State, Summary};
+use super::execution::{Execution, Program};
 use super::prompts::{self, Prompt};
 use super::rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT};
 use super::score::{Moments, Normalisation};
@@ -33,7 +34,7 @@ use std::time::Instant;
 
 const STATE: &str = "ppo.json";
 
-struct Run<'a> {
+struct Run<'a, E> {
     what: &'a What,
     ctx: &'a Ctx<'a>,
     policy: Tuned,
@@ -46,6 +47,8 @@ struct Run<'a> {
     prompts: Vec<Prompt>,
     credit: credit::Options,
     stop_tokens: Vec<u32>,
+    /// Runs programs, if the reward asks for it.
+    execution: Option<E>,
     metrics: Metrics,
     state: State,
     /// The KL coefficient of the batch that is learnt from.
@@ -54,10 +57,10 @@ struct Run<'a> {
 }
 
 /// Reads the inputs, trains, writes the outputs.
-pub(super) fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
+pub(super) fn run<E: Execution>(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let folder = ctx.input("model")?;
     let start = Checkpoint::load(folder)?;
-    let mut run = Run::new(what, start, folder, ctx)?;
+    let mut run = Run::<E>::new(what, start, folder, ctx)?;
     let shards = ctx.shards(run.batches as usize)?;
     let mut saved = None;
     if let Some(checkpoint) = ctx.resume()? {
@@ -95,7 +98,7 @@ pub(super) fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     run.finish(&shards, folder)
 }
 
-impl<'a> Run<'a> {
+impl<'a, E: Execution> Run<'a, E> {
     fn new(what: &'a What, start: Checkpoint, folder: &Path, ctx: &'a Ctx<'a>) -> Result<Self> {
         let Checkpoint {
             config,
@@ -161,6 +164,7 @@ impl<'a> Run<'a> {
             prompts,
             credit: what.credit(stored),
             stop_tokens: config.eos_tokens,
+            execution: what.parts.executes().then(|| E::open(ctx)).transpose()?,
             metrics: Metrics::new(ctx.log_dir())?,
             state: State {
                 batches: 0,
@@ -181,6 +185,7 @@ impl<'a> Run<'a> {
         let mut rows = if fresh {
             let mut rows = self.draw()?;
             self.look_at(&mut rows)?;
+            self.execute(&mut rows)?;
             rows
         } else {
             table::read(&shards.path(batch as usize), "a finished batch of rollouts")?
@@ -258,6 +263,9 @@ impl<'a> Run<'a> {
                     reference_log_probs: Vec::new(),
                     values: Vec::new(),
                     score: 0.0,
+                    compiles: None,
+                    public_tests: None,
+                    all_tests: None,
                     final_score: 0.0,
                     kl: 0.0,
                     rewards: Vec::new(),
@@ -294,6 +302,28 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Runs fresh programs, if the reward asks for it.
+    fn execute(&self, rows: &mut [Rollout]) -> Result<()> {
+        let Some(execution) = &self.execution else {
+            return Ok(());
+        };
+        let programs: Vec<Program> = rows
+            .iter()
+            .map(|row| Program {
+                problem_id: &row.problem_id,
+                language: &row.language,
+                source: &row.text,
+            })
+            .collect();
+        let ran = execution.run(&programs, self.ctx)?;
+        for (row, ran) in rows.iter_mut().zip(ran) {
+            row.compiles = Some(f64::from(u8::from(ran.compiles)));
+            row.public_tests = Some(ran.public_tests);
+            row.all_tests = Some(f64::from(u8::from(ran.all_tests)));
+        }
+        Ok(())
+    }
+
     fn report(&mut self, rows: &[Rollout], summary: &Summary) -> Result<()> {
         let step = self.state.batches + 1;
         let gap = |row: &Rollout| -> f64 {
@@ -315,6 +345,18 @@ impl<'a> Run<'a> {
         if (self.what.temperature - 1.0).abs() < f64::EPSILON {
             let all: f64 = rows.iter().map(gap).sum();
             values.push(("rollout/sampler_gap", all / tokens.max(1.0)));
+        }
+        type Part = fn(&Rollout) -> Option<f64>;
+        let parts: [(&str, Part); 3] = [
+            ("rewards/compiles", |row| row.compiles),
+            ("rewards/public_tests", |row| row.public_tests),
+            ("rewards/all_tests", |row| row.all_tests),
+        ];
+        for (name, part) in parts {
+            let found: Vec<f64> = rows.iter().filter_map(part).collect();
+            if !found.is_empty() {
+                values.push((name, found.iter().sum::<f64>() / found.len() as f64));
+            }
         }
         for (name, value) in values {
             ensure!(

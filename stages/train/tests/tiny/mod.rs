@@ -156,7 +156,7 @@ impl World {
                 define::<train::reward::Reward>(),
                 define::<train::dpo::Dpo>(),
                 define::<train::orpo::Orpo>(),
-                define::<train::ppo::Ppo>(),
+                define::<train::ppo::Ppo<Lengths>>(),
             ],
             &[],
         );
@@ -224,4 +224,29 @@ pub fn chain(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// In place of a judge: programs of even length compile.
+struct Lengths;
+
+impl train::ppo::execution::Execution for Lengths {
+    fn open(_: &engine::Ctx) -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    fn run(
+        &self,
+        programs: &[train::ppo::execution::Program<'_>],
+        _: &engine::Ctx,
+    ) -> anyhow::Result<Vec<train::ppo::execution::Ran>> {
+        let ran = programs.iter().map(|program| {
+            let length = program.source.len();
+            train::ppo::execution::Ran {
+                compiles: length.is_multiple_of(2),
+                public_tests: (length % 5) as f64 / 4.0,
+                all_tests: length.is_multiple_of(4),
+            }
+        });
+        Ok(ran.collect())
+    }
 }

@@ -190,6 +190,7 @@ pub(super) fn ppo(
 fn credit_options(options: &Options) -> credit::Options {
     credit::Options {
         algorithm: Algorithm::Ppo,
+        parts: train::ppo::execution::Parts::default(),
         group: 1,
         score: score::Options::default(),
         penalty: Penalty::Kl,
@@ -291,6 +292,9 @@ fn rollouts(
                 reference_log_probs: take(&references, &base[first..end]),
                 values: take(&old_values, &own_values[first - 1..end - 1]),
                 score: 0.0,
+                compiles: None,
+                public_tests: None,
+                all_tests: None,
                 final_score: 0.0,
                 kl: 0.0,
                 rewards: Vec::new(),
