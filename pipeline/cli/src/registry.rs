@@ -36,6 +36,10 @@ pub(crate) fn registry() -> Registry {
             define::<train::init::Init>(),
             define::<train::adapt::Adapt>(),
             define::<train::sft::Sft>(),
+            define::<train::reward::Reward>(),
+            define::<train::dpo::Dpo>(),
+            define::<train::orpo::Orpo>(),
+            define::<train::ppo::Ppo>(),
             // Evaluation.
             define::<judge::sample::Sample>(),
             define::<judge::judge::Judge>(),

@@ -86,7 +86,7 @@ fn a_life_with_the_program() {
     let link = program
         .artifacts()
         .join("refs/tiny/contest/problems.parquet");
-    assert_eq!(&std::fs::read(link).unwrap()[..4], b"PAR1");
+    assert_eq!(&fs_err::read(link).unwrap()[..4], b"PAR1");
     // Nothing can go, everything is sound, and the difference of a thing to itself is none.
     assert!(program.succeed(&["gc"]).contains("0 files"));
     assert!(program.succeed(&["verify"]).contains("0 findings"));
@@ -112,12 +112,12 @@ fn a_corrupt_object_is_found_and_made_again() {
     let link = program
         .artifacts()
         .join("refs/tiny/contest/problems.parquet");
-    let object = std::fs::canonicalize(&link).unwrap();
-    let mut bytes = std::fs::read(&object).unwrap();
+    let object = fs_err::canonicalize(&link).unwrap();
+    let mut bytes = fs_err::read(&object).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::remove_file(&object).unwrap();
-    std::fs::write(&object, &bytes).unwrap();
+    fs_err::remove_file(&object).unwrap();
+    fs_err::write(&object, &bytes).unwrap();
     let found = program.run(&["verify"]);
     assert_eq!(found.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&found.stdout).contains("corrupt object"));

@@ -27,7 +27,7 @@ fn without(node: &str) -> Program {
         trace["stage"].as_str().unwrap(),
         trace["key"].as_str().unwrap()
     );
-    std::fs::remove_file(program.artifacts().join(path)).unwrap();
+    fs_err::remove_file(program.artifacts().join(path)).unwrap();
     program
 }
 
@@ -38,7 +38,7 @@ fn check_same_bytes(program: &Program, what: &str) {
     assert_eq!(program.digests(), finished().digests(), "{what}");
     let partials = program.artifacts().join("partial");
     assert_eq!(
-        std::fs::read_dir(partials).unwrap().count(),
+        fs_err::read_dir(partials).unwrap().count(),
         0,
         "{what} left half-done work"
     );
@@ -136,9 +136,9 @@ fn an_interrupt_saves_and_says_so() {
     let pid = Pid::from_child(&child);
     // Interrupt as soon as it has saved something.
     let partial = program.artifacts().join("partial");
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
     let saved = || {
-        std::fs::read_dir(&partial)
+        fs_err::read_dir(&partial)
             .unwrap()
             .any(|entry| entry.unwrap().path().join("LATEST").exists())
     };

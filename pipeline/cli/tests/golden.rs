@@ -4,7 +4,7 @@
 //! Trained weights depend on the processor's instructions (fused multiply-add, vector
 //! width), so their digests are held against those recorded for the same instructions.
 //! `IOTA_BLESS=1 cargo test --release -p iota --test golden` records what is found.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 mod program;
 
@@ -23,7 +23,9 @@ struct Golden {
 }
 
 /// Stages in which floating-point numbers decide.
-const FLOATING: &[&str] = &["init", "adapt", "sft", "sample", "judge"];
+const FLOATING: &[&str] = &[
+    "init", "adapt", "sft", "reward", "dpo", "orpo", "ppo", "sample", "judge",
+];
 
 fn instructions() -> String {
     #[cfg(target_arch = "x86_64")]
@@ -74,7 +76,7 @@ fn a_changed_result_has_a_changed_version() {
         group.insert(format!("{node}/{output}"), text("address"));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.json");
-    let mut recorded: Golden = std::fs::read_to_string(&path)
+    let mut recorded: Golden = fs_err::read_to_string(&path)
         .map(|text| serde_json::from_str(&text).unwrap())
         .unwrap_or_default();
     if std::env::var_os("IOTA_BLESS").is_some() {
@@ -86,7 +88,7 @@ fn a_changed_result_has_a_changed_version() {
         }
         let mut text = serde_json::to_string_pretty(&found).unwrap();
         text.push('\n');
-        std::fs::write(path, text).unwrap();
+        fs_err::write(path, text).unwrap();
         return;
     }
     let mut changed = Vec::new();

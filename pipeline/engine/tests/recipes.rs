@@ -146,13 +146,13 @@ fn like_copies_another_nodes_settings() {
 fn extends_starts_from_another_recipe() {
     let directory = tempfile::tempdir().unwrap();
     let base = directory.path().join("base.toml");
-    std::fs::write(&base, chain("x", "")).unwrap();
+    fs_err::write(&base, chain("x", "")).unwrap();
     let text = format!("extends = \"{}\"\n[b]\ntext = \"other\"\n", base.display());
     let recipe = recipe(&text).unwrap();
     assert_eq!(recipe.node("b").unwrap().what["text"], "other");
     assert_eq!(recipe.name, "test");
     // A mistake in the base is underlined in the base.
-    std::fs::write(&base, chain("x", "glu = 1")).unwrap();
+    fs_err::write(&base, chain("x", "glu = 1")).unwrap();
     let error = mistake(&text);
     assert!(error.file.ends_with("base.toml"), "{}", error.file);
     assert_eq!(underlined(&error), "glu");

@@ -14,7 +14,7 @@ fn the_second_run_does_nothing() {
     assert_eq!(run_all(&recipe, &store).unwrap(), ["a", "b", "join"]);
     assert!(run_all(&recipe, &store).unwrap().is_empty());
     let line = store.ref_dir("test", "join").join("line/line.txt");
-    assert_eq!(std::fs::read_to_string(line).unwrap(), "one-two-three");
+    assert_eq!(fs_err::read_to_string(line).unwrap(), "one-two-three");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn going_back_runs_nothing() {
     assert_eq!(run_all(&b, &store).unwrap(), ["b", "join"]);
     assert!(run_all(&a, &store).unwrap().is_empty());
     let line = store.ref_dir("test", "join").join("line/line.txt");
-    assert_eq!(std::fs::read_to_string(line).unwrap(), "one-two-three");
+    assert_eq!(fs_err::read_to_string(line).unwrap(), "one-two-three");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn how_is_not_in_the_key_and_a_stopped_stage_goes_on() {
     let trace = store.linked_trace("test", "join").unwrap().unwrap();
     assert_eq!(trace.resumed_from, ["step 2"]);
     let line = store.ref_dir("test", "join").join("line/line.txt");
-    assert_eq!(std::fs::read_to_string(line).unwrap(), "one-two-three");
+    assert_eq!(fs_err::read_to_string(line).unwrap(), "one-two-three");
     assert!(!store.partial_dir(trace.key).exists());
 }
 
@@ -81,7 +81,7 @@ fn a_lost_object_is_made_again() {
     let recipe = recipe(&chain("three", "")).unwrap();
     run_all(&recipe, &store).unwrap();
     let trace = store.linked_trace("test", "b").unwrap().unwrap();
-    std::fs::remove_file(store.object_path(trace.outputs["words"].address.digest())).unwrap();
+    fs_err::remove_file(store.object_path(trace.outputs["words"].address.digest())).unwrap();
     assert_eq!(run_all(&recipe, &store).unwrap(), ["b"]);
 }
 
@@ -169,8 +169,8 @@ fn files_are_known_by_content() {
         directory.path().join("first.txt"),
         directory.path().join("second.txt"),
     );
-    std::fs::write(&first, "hello").unwrap();
-    std::fs::write(&second, "hello").unwrap();
+    fs_err::write(&first, "hello").unwrap();
+    fs_err::write(&second, "hello").unwrap();
     let text = |path: &std::path::Path| {
         format!(
             "[words]\ntext = \"x\"\ninputs = {{ more = \"file:{}\" }}\n",
@@ -187,12 +187,12 @@ fn files_are_known_by_content() {
             .unwrap()
             .is_empty()
     );
-    std::fs::write(&second, "world").unwrap();
+    fs_err::write(&second, "world").unwrap();
     assert_eq!(
         run_all(&recipe(&text(&second)).unwrap(), &store).unwrap(),
         ["words"]
     );
-    std::fs::remove_file(&second).unwrap();
+    fs_err::remove_file(&second).unwrap();
     let error = run_all(&recipe(&text(&second)).unwrap(), &store).unwrap_err();
     assert!(matches!(error, Error::MissingData { .. }), "{error}");
 }

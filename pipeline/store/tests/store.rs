@@ -12,8 +12,8 @@ fn open(directory: &Path) -> Store {
 
 fn write(store: &Store, name: &str, text: &str) -> std::path::PathBuf {
     let path = store.tmp().join(name);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, text).unwrap();
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(&path, text).unwrap();
     path
 }
 
@@ -66,7 +66,7 @@ fn equal_bytes_are_stored_once_and_read_only() {
     assert_eq!((a, bytes), (b, 5));
     assert_eq!(a.to_string(), blake3::hash(b"hello").to_string());
     let path = store.object_path(a);
-    assert!(std::fs::metadata(&path).unwrap().permissions().readonly());
+    assert!(fs_err::metadata(&path).unwrap().permissions().readonly());
     assert!(!store.tmp().join("a").exists() && !store.tmp().join("b").exists());
 }
 
@@ -75,11 +75,11 @@ fn a_cut_object_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let (digest, _) = store.publish_file(&write(&store, "a", "hello")).unwrap();
-    std::fs::remove_file(store.object_path(digest)).unwrap();
-    std::fs::write(store.object_path(digest), "hel").unwrap();
+    fs_err::remove_file(store.object_path(digest)).unwrap();
+    fs_err::write(store.object_path(digest), "hel").unwrap();
     store.publish_file(&write(&store, "a", "hello")).unwrap();
     assert_eq!(
-        std::fs::read_to_string(store.object_path(digest)).unwrap(),
+        fs_err::read_to_string(store.object_path(digest)).unwrap(),
         "hello"
     );
 }
@@ -99,7 +99,7 @@ fn a_trees_address_does_not_depend_on_the_order_of_writing() {
     assert_eq!(one, two);
     let checkout = store.checkout(Address::Tree(one.0)).unwrap();
     assert_eq!(
-        std::fs::read_to_string(checkout.join("sub/c")).unwrap(),
+        fs_err::read_to_string(checkout.join("sub/c")).unwrap(),
         "sub/c"
     );
     // Files and trees cannot be taken for each other.
@@ -118,13 +118,13 @@ fn a_linked_file_is_copied_not_moved() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let original = directory.path().join("mine.txt");
-    std::fs::write(&original, "mine").unwrap();
+    fs_err::write(&original, "mine").unwrap();
     let link = store.tmp().join("link");
     std::os::unix::fs::symlink(&original, &link).unwrap();
     let (digest, _) = store.publish_file(&link).unwrap();
-    assert_eq!(std::fs::read_to_string(&original).unwrap(), "mine");
+    assert_eq!(fs_err::read_to_string(&original).unwrap(), "mine");
     assert!(
-        !std::fs::symlink_metadata(store.object_path(digest))
+        !fs_err::symlink_metadata(store.object_path(digest))
             .unwrap()
             .is_symlink()
     );
@@ -137,9 +137,9 @@ fn a_trace_counts_only_if_its_objects_are_there() {
     let trace = commit(&store, "stage", "hello", &[]);
     assert!(store.complete_trace("stage", trace.key).unwrap().is_some());
     let path = store.object_path(trace.outputs["out"].address.digest());
-    std::fs::remove_file(&path).unwrap();
+    fs_err::remove_file(&path).unwrap();
     assert!(store.complete_trace("stage", trace.key).unwrap().is_none());
-    std::fs::write(&path, "hell").unwrap();
+    fs_err::write(&path, "hell").unwrap();
     assert!(store.complete_trace("stage", trace.key).unwrap().is_none());
 }
 
@@ -150,7 +150,7 @@ fn refs_follow_and_forget_old_names() {
     let mut trace = commit(&store, "stage", "hello", &[]);
     store.link_refs("mini", "node", &trace).unwrap();
     let link = store.ref_dir("mini", "node").join("out.json");
-    assert_eq!(std::fs::read_to_string(&link).unwrap(), "hello");
+    assert_eq!(fs_err::read_to_string(&link).unwrap(), "hello");
     assert!(std::fs::read_link(&link).unwrap().is_relative());
     let record = trace.outputs.remove("out").unwrap();
     trace.outputs.insert("other".into(), record);
@@ -208,7 +208,7 @@ fn gc_spares_the_young() {
     let options = GcOptions {
         delete: true,
         keep_runs: 0,
-        grace: Duration::from_secs(3600),
+        grace: Duration::from_hours(1),
     };
     store.gc(&options).unwrap();
     assert!(store.complete_trace("stage", fresh.key).unwrap().is_some());
@@ -221,8 +221,8 @@ fn verify_finds_and_repairs_corruption() {
     let good = commit(&store, "stage", "good", &[]);
     let bad = commit(&store, "stage", "bad", &[]);
     let path = store.object_path(bad.outputs["out"].address.digest());
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(&path, "bat").unwrap();
+    fs_err::remove_file(&path).unwrap();
+    fs_err::write(&path, "bat").unwrap();
     // The length is right: only reading it tells.
     assert!(store.complete_trace("stage", bad.key).unwrap().is_some());
     let report = store.verify(false, |_| {}).unwrap();
@@ -243,7 +243,7 @@ fn a_damaged_trace_is_named_with_the_way_out() {
     let path = store
         .root()
         .join(format!("traces/stage/{}.json", trace.key));
-    std::fs::write(&path, "{ \"stage\": ").unwrap();
+    fs_err::write(&path, "{ \"stage\": ").unwrap();
     let error = store
         .complete_trace("stage", trace.key)
         .unwrap_err()
@@ -258,7 +258,7 @@ fn a_damaged_trace_is_named_with_the_way_out() {
 fn another_format_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
-    std::fs::write(store.root().join("FORMAT"), "iota-store 9\n").unwrap();
+    fs_err::write(store.root().join("FORMAT"), "iota-store 9\n").unwrap();
     let error = Store::open(store.root()).unwrap_err().to_string();
     assert!(
         error.contains("iota-store 9") && error.contains("iota-store 1"),
@@ -275,20 +275,20 @@ fn a_checkpoint_is_there_whole_and_old_ones_go() {
     for step in [5, 10, 15] {
         partial
             .checkpoint(step, |dir| -> Result<(), Error> {
-                Ok(std::fs::write(dir.join("state"), step.to_string())?)
+                Ok(fs_err::write(dir.join("state"), step.to_string())?)
             })
             .unwrap();
     }
     let latest = partial.latest().unwrap().unwrap();
     assert_eq!(latest.step, 15);
     assert_eq!(
-        std::fs::read_to_string(latest.dir.join("state")).unwrap(),
+        fs_err::read_to_string(latest.dir.join("state")).unwrap(),
         "15"
     );
     let root = store.partial_dir(key_digest(b"k"));
     assert!(!root.join("step-00000005").exists() && root.join("step-00000010").exists());
     // A directory that LATEST does not name is not resumed from.
-    std::fs::create_dir(root.join("step-00000099")).unwrap();
+    fs_err::create_dir(root.join("step-00000099")).unwrap();
     assert_eq!(partial.latest().unwrap().unwrap().step, 15);
 }
 
@@ -322,12 +322,12 @@ fn the_stat_index_rereads_what_may_have_changed() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path());
     let path = directory.path().join("data.txt");
-    std::fs::write(&path, "one").unwrap();
+    fs_err::write(&path, "one").unwrap();
     let mut index = store.stat_index();
     let first = index.hash(&path).unwrap();
     index.save().unwrap();
     // Same length, within the clock's grain: must not be taken for unchanged.
-    std::fs::write(&path, "two").unwrap();
+    fs_err::write(&path, "two").unwrap();
     let mut index = store.stat_index();
     assert_ne!(index.hash(&path).unwrap(), first);
 }

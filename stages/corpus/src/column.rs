@@ -15,7 +15,9 @@ use arrow::array::{
     LargeStringBuilder, ListArray, ListBuilder, PrimitiveBuilder, StructArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int32Type, Int64Type, UInt32Type};
+use arrow::datatypes::{
+    DataType, Field, Fields, Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type,
+};
 
 use crate::schema::TestCase;
 
@@ -148,27 +150,34 @@ impl Column for Vec<String> {
     }
 }
 
-impl Column for Vec<u32> {
-    fn data_type() -> DataType {
-        DataType::List(item(DataType::UInt32))
-    }
-    fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
-        let mut builder = ListBuilder::new(PrimitiveBuilder::<UInt32Type>::new())
-            .with_field(item(DataType::UInt32));
-        for list in values {
-            builder.values().append_slice(list);
-            builder.append(true);
+macro_rules! list_column {
+    ($rust:ty, $arrow:ty, $data_type:expr) => {
+        impl Column for Vec<$rust> {
+            fn data_type() -> DataType {
+                DataType::List(item($data_type))
+            }
+            fn build<'a>(values: impl Iterator<Item = &'a Self>) -> ArrayRef {
+                let mut builder = ListBuilder::new(PrimitiveBuilder::<$arrow>::new())
+                    .with_field(item($data_type));
+                for list in values {
+                    builder.values().append_slice(list);
+                    builder.append(true);
+                }
+                Arc::new(builder.finish())
+            }
+            fn get(array: &dyn Array, row: usize) -> Self {
+                let items = array.as_list::<i32>().value(row);
+                items.as_primitive::<$arrow>().values().to_vec()
+            }
+            fn bytes(&self) -> usize {
+                size_of::<Self>() + size_of::<$rust>() * self.len()
+            }
         }
-        Arc::new(builder.finish())
-    }
-    fn get(array: &dyn Array, row: usize) -> Self {
-        let items = array.as_list::<i32>().value(row);
-        items.as_primitive::<UInt32Type>().values().to_vec()
-    }
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<u32>() * self.len()
-    }
+    };
 }
+
+list_column!(u32, UInt32Type, DataType::UInt32);
+list_column!(f32, Float32Type, DataType::Float32);
 
 fn test_fields() -> Fields {
     Fields::from(vec![

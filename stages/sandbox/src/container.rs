@@ -228,22 +228,21 @@ impl Container {
         };
         self.warm(command);
         let mut started = Instant::now();
-        let leader = match self.fork(command, &fork) {
-            Some(pid) => pid,
-            None => {
-                started = Instant::now();
-                Prepared::new(&Launch {
-                    arguments: &arguments,
-                    environment: &self.environment,
-                    executable: executable.first().map(AsFd::as_fd),
-                    stdio,
-                    folder: &folder,
-                    limits: &request.limits,
-                    address_bytes,
-                    layers: &self.layers,
-                })
-                .start()?
-            }
+        let leader = if let Some(pid) = self.fork(command, &fork) {
+            pid
+        } else {
+            started = Instant::now();
+            Prepared::new(&Launch {
+                arguments: &arguments,
+                environment: &self.environment,
+                executable: executable.first().map(AsFd::as_fd),
+                stdio,
+                folder: &folder,
+                limits: &request.limits,
+                address_bytes,
+                layers: &self.layers,
+            })
+            .start()?
         };
         let is_abandoned = || {
             recv(

@@ -74,13 +74,8 @@ pub(crate) fn watch(
         kernel::await_child_signal(tick);
     }
     let is_server_kept = run.server.is_some() && ends_alone(&mut run, scope);
-    while !is_server_kept {
-        kill_all(&run, scope);
-        match kernel::reap(scope == Scope::Namespace) {
-            Reaped::Child(ended) => run.note(&ended),
-            Reaped::NoChildren => break,
-            Reaped::NoneYet => kernel::await_child_signal(SHORTEST_TICK),
-        }
+    if !is_server_kept {
+        end_all(&mut run, scope);
     }
     if wall_ns == 0 {
         wall_ns = started.elapsed().as_nanos() as u64;
@@ -107,13 +102,22 @@ fn ends_alone(run: &mut Run, scope: Scope) -> bool {
         // An error means that it has just ended.
         let _ = kernel::kill(run.leader, libc::SIGKILL);
     }
-    loop {
-        match kernel::reap(run.status.is_none()) {
-            Reaped::Child(ended) => run.note(&ended),
-            Reaped::NoneYet | Reaped::NoChildren => break,
-        }
+    while let Reaped::Child(ended) = kernel::reap(run.status.is_none()) {
+        run.note(&ended);
     }
     run.server.is_some_and(is_undisturbed) && processes(run, scope).is_empty()
+}
+
+/// Kills and reaps everything, a fork server too.
+fn end_all(run: &mut Run, scope: Scope) {
+    loop {
+        kill_all(run, scope);
+        match kernel::reap(scope == Scope::Namespace) {
+            Reaped::Child(ended) => run.note(&ended),
+            Reaped::NoChildren => break,
+            Reaped::NoneYet => kernel::await_child_signal(SHORTEST_TICK),
+        }
+    }
 }
 
 /// Whether no signal has stopped a process, or is about to end or stop it.

@@ -283,7 +283,7 @@ pub fn load(
 }
 
 /// Whether a problem is kept out: by its own random number, whatever other problems there are.
-fn is_held_out(seed: u64, problem_id: &str, share: f64) -> bool {
+pub(crate) fn is_held_out(seed: u64, problem_id: &str, share: f64) -> bool {
     let word = rng(seed, &format!("train.validation.{problem_id}"), 0).next_u64();
     ((word >> 11) as f64) < share * (1_u64 << 53) as f64
 }

@@ -6,14 +6,21 @@
 //! loop's. Every result is the same bytes for any thread count and after any interruption.
 
 pub mod adapt;
+pub mod dpo;
 pub mod examples;
 pub mod init;
 pub mod metrics;
 pub mod next_token;
+pub mod numerics;
+pub mod orpo;
 pub mod packing;
+pub mod pairs;
 pub mod plan;
+pub mod ppo;
+pub mod reward;
 pub mod settings;
 pub mod sft;
 pub mod tensorboard;
 pub mod trainer;
 pub mod training_loop;
+pub mod tuning;

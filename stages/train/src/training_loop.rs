@@ -35,6 +35,10 @@ pub trait Objective {
     /// Tokens of a row that pass through the network; for progress.
     fn tokens(&self, row: &[u32]) -> u64;
 
+    /// Says which update begins and what its window is: for losses that need a number of the
+    /// whole window, and for randomness that depends on the update.
+    fn begin_update(&mut self, _step: u64, _window: &[Vec<u32>]) {}
+
     /// Adds the gradient of `scale · Σ loss` over the rows, and returns the unscaled sums.
     ///
     /// # Errors
@@ -89,8 +93,7 @@ pub fn train<O: Objective>(
     let total = plan::length(objective, settings, ctx.seed());
     ensure!(
         total.steps > 0,
-        "there is nothing to train on: no example is left in {}",
-        ctx.label("samples")
+        "there is nothing to train on: no example is left of the input"
     );
     ctx.info(format!(
         "{} updates over {} tokens",
@@ -185,6 +188,7 @@ impl Run<'_> {
         let weight: f64 = window.iter().map(|row| objective.weight(row)).sum();
         let scale = if weight > 0.0 { 1.0 / weight } else { 0.0 };
         let mut sums = Sums::new();
+        objective.begin_update(step, window);
         for rows in window.chunks(self.settings.batch_size as usize) {
             if self.ctx.cancelled() {
                 return self.stop(step);

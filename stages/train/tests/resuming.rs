@@ -112,9 +112,9 @@ fn a_killed_run_goes_on_where_it_was() {
             .status()
             .unwrap();
         assert!(!status.success(), "{fault} killed nothing");
-        let partial = std::fs::read_dir(world.root.join("killed/partial")).unwrap();
+        let partial = fs_err::read_dir(world.root.join("killed/partial")).unwrap();
         let latest: Vec<String> = partial
-            .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("LATEST")).ok())
+            .filter_map(|entry| fs_err::read_to_string(entry.unwrap().path().join("LATEST")).ok())
             .collect();
         assert_eq!(latest.first().map(String::as_str), resumed, "{fault}");
     }

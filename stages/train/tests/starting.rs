@@ -75,12 +75,12 @@ fn an_import_is_the_same_model_and_is_checked() {
         .unwrap();
     let source = world.output("a", "sft", "model");
     let folder = world.root.join("imported");
-    std::fs::create_dir(&folder).unwrap();
-    for entry in std::fs::read_dir(&source).unwrap() {
+    fs_err::create_dir(&folder).unwrap();
+    for entry in fs_err::read_dir(&source).unwrap() {
         let entry = entry.unwrap();
-        std::fs::write(
+        fs_err::write(
             folder.join(entry.file_name()),
-            std::fs::read(entry.path()).unwrap(),
+            fs_err::read(entry.path()).unwrap(),
         )
         .unwrap();
     }
@@ -151,9 +151,9 @@ fn training_refuses_a_folder_with_another_tokenizer() {
     world.tokenizer("mixed", 300);
     let source = world.output("a", "init", "model");
     for file in ["config.json", "model.safetensors"] {
-        std::fs::write(
+        fs_err::write(
             world.root.join("mixed").join(file),
-            std::fs::read(source.join(file)).unwrap(),
+            fs_err::read(source.join(file)).unwrap(),
         )
         .unwrap();
     }

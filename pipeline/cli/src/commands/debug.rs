@@ -6,6 +6,7 @@
 
 pub(super) mod loaded;
 mod logits;
+mod loss;
 mod padded;
 
 use crate::exit::Exit;
@@ -22,11 +23,14 @@ pub(crate) struct DebugArgs {
 enum DebugAction {
     /// The logits of token sequences.
     Logits(logits::LogitsArgs),
+    /// A loss with its parts and gradients.
+    Loss(loss::LossArgs),
 }
 
 /// Computes what is asked for.
 pub(super) fn debug(args: &DebugArgs) -> anyhow::Result<Exit> {
     match &args.action {
         DebugAction::Logits(args) => logits::logits(args),
+        DebugAction::Loss(args) => loss::loss(args),
     }
 }

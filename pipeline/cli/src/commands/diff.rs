@@ -31,8 +31,8 @@ pub(super) fn diff(args: &Args, diff: &DiffArgs) -> anyhow::Result<Exit> {
         say!("no difference");
     } else {
         for (name, (old, new)) in &differ {
-            let text = |value: &Option<&Value>| value.map_or("-".into(), ToString::to_string);
-            say!("{name:<36} {}  →  {}", text(old), text(new));
+            let text = |value: Option<&Value>| value.map_or("-".into(), ToString::to_string);
+            say!("{name:<36} {}  →  {}", text(*old), text(*new));
         }
     }
     Ok(if differ.is_empty() {

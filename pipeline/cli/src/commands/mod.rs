@@ -96,25 +96,23 @@ pub(crate) fn reference(text: &str, default: &str) -> (String, String, Option<St
 
 /// The trace a reference's links point at.
 pub(crate) fn linked(store: &Store, recipe: &str, node: &str) -> anyhow::Result<store::Trace> {
-    match store.linked_trace(recipe, node)? {
-        Some(trace) => Ok(trace),
-        None => {
-            let known: Vec<String> = store
-                .linked()?
-                .into_iter()
-                .map(|(recipe, node)| format!("{recipe}/{node}"))
-                .collect();
-            let help = if known.is_empty() {
-                "nothing has been made yet: `iota run`".to_owned()
-            } else {
-                format!(
-                    "`iota ls` lists what there is; nearest: {}",
-                    nearest(&format!("{recipe}/{node}"), &known)
-                )
-            };
-            anyhow::bail!("nothing is linked as `{recipe}/{node}`\n  help: {help}")
-        }
+    if let Some(trace) = store.linked_trace(recipe, node)? {
+        return Ok(trace);
     }
+    let known: Vec<String> = store
+        .linked()?
+        .into_iter()
+        .map(|(recipe, node)| format!("{recipe}/{node}"))
+        .collect();
+    let help = if known.is_empty() {
+        "nothing has been made yet: `iota run`".to_owned()
+    } else {
+        format!(
+            "`iota ls` lists what there is; nearest: {}",
+            nearest(&format!("{recipe}/{node}"), &known)
+        )
+    };
+    anyhow::bail!("nothing is linked as `{recipe}/{node}`\n  help: {help}")
 }
 
 fn nearest(name: &str, known: &[String]) -> String {

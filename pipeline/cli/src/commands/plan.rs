@@ -97,10 +97,10 @@ fn line(step: &Step<'_>, store: &store::Store) -> anyhow::Result<String> {
                 human::seconds(trace.wall_s)
             );
             if !step.code_changed.is_empty() {
-                text.push_str(&format!(
-                    "; code changed since: {} (raise VERSION, or `iota accept {name}`)",
-                    step.code_changed.join(", ")
-                ));
+                let files = step.code_changed.join(", ");
+                text = format!(
+                    "{text}; code changed since: {files} (raise VERSION, or `iota accept {name}`)"
+                );
             }
             text
         }

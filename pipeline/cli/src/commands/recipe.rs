@@ -49,16 +49,16 @@ pub(super) fn recipe(action: &RecipeAction) -> anyhow::Result<Exit> {
                 }
             }
         }
-        RecipeAction::Print { name } => match RECIPES.iter().find(|(known, _)| known == name) {
-            Some((_, text)) => say!("{}", text.trim_end()),
-            None => {
+        RecipeAction::Print { name } => {
+            let Some((_, text)) = RECIPES.iter().find(|(known, _)| known == name) else {
                 let names: Vec<&str> = RECIPES.iter().map(|(name, _)| *name).collect();
                 anyhow::bail!(
                     "there is no recipe `{name}`\n  help: there are {}",
                     names.join(", ")
                 );
-            }
-        },
+            };
+            say!("{}", text.trim_end());
+        }
         RecipeAction::Stages => {
             for stage in registry.stages() {
                 let inputs: Vec<String> = stage

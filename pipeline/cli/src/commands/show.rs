@@ -92,6 +92,6 @@ fn lineage(
 fn short_id(id: &str) -> String {
     id.split_once('/').map_or_else(
         || id.to_owned(),
-        |(stage, key)| format!("{stage} {:.12}", key),
+        |(stage, key)| format!("{stage} {key:.12}"),
     )
 }

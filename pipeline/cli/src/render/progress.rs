@@ -152,8 +152,10 @@ fn listed(metrics: &BTreeMap<String, f64>) -> String {
         .filter(|(_, value)| **value != 0.0)
         .take(SHOWN)
     {
-        text.push_str(if text.is_empty() { ": " } else { ", " });
-        text.push_str(&format!("{name} {}", human::number(*value)));
+        text += if text.is_empty() { ": " } else { ", " };
+        text += name;
+        text += " ";
+        text += &human::number(*value);
     }
     text
 }

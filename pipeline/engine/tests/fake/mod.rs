@@ -52,20 +52,20 @@ impl Stage for Words {
     fn run(what: &WordsWhat, _how: &NoHow, ctx: &Ctx) -> anyhow::Result<()> {
         anyhow::ensure!(!what.fail, "told to fail");
         if what.nonsense {
-            std::fs::write(ctx.output("words"), "{")?;
+            fs_err::write(ctx.output("words"), "{")?;
             return Ok(());
         }
         let mut text = what.text.clone();
         if let Some(more) = ctx.input_optional("more") {
             text.push(' ');
-            text.push_str(&std::fs::read_to_string(more)?);
+            text.push_str(&fs_err::read_to_string(more)?);
         }
         let words: Vec<&str> = text
             .split_whitespace()
             .filter(|word| word.len() >= what.least)
             .collect();
         ctx.metric("words", words.len() as f64);
-        std::fs::write(ctx.output("words"), serde_json::to_string(&words)?)?;
+        fs_err::write(ctx.output("words"), serde_json::to_string(&words)?)?;
         Ok(())
     }
 }
@@ -99,14 +99,14 @@ impl Stage for Join {
     fn run(what: &JoinWhat, how: &JoinHow, ctx: &Ctx) -> anyhow::Result<()> {
         let mut words: Vec<String> = Vec::new();
         for input in ctx.inputs("words") {
-            words.extend(serde_json::from_slice::<Vec<String>>(&std::fs::read(
+            words.extend(serde_json::from_slice::<Vec<String>>(&fs_err::read(
                 input.path,
             )?)?);
         }
         let (mut done, mut line) = match ctx.resume()? {
             Some(checkpoint) => (
                 checkpoint.step,
-                std::fs::read_to_string(checkpoint.dir.join("line"))?,
+                fs_err::read_to_string(checkpoint.dir.join("line"))?,
             ),
             None => (0, String::new()),
         };
@@ -118,13 +118,13 @@ impl Stage for Join {
             line.push_str(word);
             done += 1;
             progress.inc(1);
-            ctx.checkpoint(done, |dir| Ok(std::fs::write(dir.join("line"), &line)?))?;
+            ctx.checkpoint(done, |dir| Ok(fs_err::write(dir.join("line"), &line)?))?;
             if how.stop_after == done {
                 return Err(engine::Interrupted.into());
             }
         }
-        std::fs::write(ctx.output("line").join("line.txt"), &line)?;
-        std::fs::write(ctx.output("count"), done.to_string())?;
+        fs_err::write(ctx.output("line").join("line.txt"), &line)?;
+        fs_err::write(ctx.output("count"), done.to_string())?;
         Ok(())
     }
 }
@@ -168,7 +168,7 @@ pub fn recipe(text: &str) -> Result<Recipe, Error> {
 pub fn recipe_set(text: &str, overrides: &[&str]) -> Result<Recipe, Error> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.toml");
-    std::fs::write(&path, text).unwrap();
+    fs_err::write(&path, text).unwrap();
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
     engine::recipe::load(path.to_str().unwrap(), &overrides, &registry(), &[])
 }

@@ -109,9 +109,7 @@ fn check(problems: &[Problem], python: bool) -> Result<()> {
         kinds.len(),
         bad.len()
     );
-    if !bad.is_empty() {
-        std::process::exit(1);
-    }
+    anyhow::ensure!(bad.is_empty(), "some programs are not what they claim");
     Ok(())
 }
 
@@ -169,18 +167,16 @@ fn run_cpp(jobs: &[Job], room: &Path) -> Result<Vec<Seen>> {
             .source
             .lines()
             .filter(|line| !line.starts_with("#include"));
-        let body: String = lines.map(|line| format!("{line}\n")).collect();
+        let body = lines.collect::<Vec<_>>().join("\n") + "\n";
         let body = body
             .trim_end()
             .strip_suffix('}')
             .context("a program ends with a brace")?;
         let body = body.replacen("int main() {", "int entry() {", 1);
-        source.push_str(&format!(
-            "namespace p{number} {{\n{body}return 0;\n}}\n}}\n"
-        ));
-        table.push_str(&format!("p{number}::entry, "));
+        source = format!("{source}namespace p{number} {{\n{body}return 0;\n}}\n}}\n");
+        table = format!("{table}p{number}::entry, ");
         let tests = tests(problem);
-        write!(data, "{} {}\n", tests.len(), problem.time_limit_s.ceil())?;
+        writeln!(data, "{} {}", tests.len(), problem.time_limit_s.ceil())?;
         for text in tests.iter().flat_map(|test| [&test.0, &test.1]) {
             write!(data, "{}\n{text}", text.len())?;
         }

@@ -28,7 +28,7 @@ fn world(root: &Path) {
     Checkpoint { config, parameters }
         .save(&root.join("model"), None)
         .unwrap();
-    std::fs::write(root.join("model/tokenizer.json"), bytes).unwrap();
+    fs_err::write(root.join("model/tokenizer.json"), bytes).unwrap();
     let problem = |id: &str, split: &str, description: String| Asked {
         problem_id: id.into(),
         name: id.into(),
@@ -69,7 +69,7 @@ fn sample(
         root.display()
     );
     let path = root.join(format!("{store}.toml"));
-    std::fs::write(&path, text).unwrap();
+    fs_err::write(&path, text).unwrap();
     let registry = Registry::new(vec![define::<Sample>()], &[]);
     let recipe = recipe::load(path.to_str().unwrap(), &[], &registry, &[])?;
     let options = run::Options {

@@ -2,7 +2,7 @@
 //! of real recipes in it. Included by the other test files with `mod tiny`.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-use corpus::schema::Sample;
+use corpus::schema::{Problem, Sample, Triplet};
 use engine::event::{Event, Sink};
 use engine::run::{self, Summary};
 use engine::{Error, Registry, define, recipe};
@@ -23,6 +23,45 @@ pub fn example(index: usize) -> (String, String) {
     let k = index * 3 + 1;
     let prompt = format!("Read a number and print it plus {k}.\n\n### Python 3\n");
     (prompt, format!("a = int(input())\nprint(a + {k})"))
+}
+
+/// The right program of example `index`, and one that takes away.
+pub fn triplet(index: usize) -> Triplet {
+    let (prompt, chosen) = example(index);
+    Triplet {
+        problem_id: format!("made/{}", index / 2),
+        language: "python3".into(),
+        prompt,
+        rejected: chosen.replace('+', "-"),
+        chosen,
+        kind: "nearest".into(),
+        distance: 1,
+        normalised_distance: 0.04,
+        chosen_id: format!("right/{index}"),
+        rejected_id: format!("wrong/{index}"),
+    }
+}
+
+fn problem(index: usize) -> Problem {
+    Problem {
+        problem_id: format!("made/{index}"),
+        name: "Plus".into(),
+        source: "made".into(),
+        split: if index == 0 { "test" } else { "train" }.into(),
+        description: format!("Read a number and print it plus {}.", index * 6 + 1),
+        contest_id: None,
+        index: None,
+        rating: None,
+        tags: Vec::new(),
+        difficulty: 0,
+        time_limit_s: None,
+        memory_limit_bytes: None,
+        public_tests: Vec::new(),
+        private_tests: Vec::new(),
+        generated_tests: Vec::new(),
+        input_file: None,
+        output_file: None,
+    }
 }
 
 impl World {
@@ -47,6 +86,10 @@ impl World {
             }
         });
         corpus::table::write(&root.join("samples.parquet"), rows).unwrap();
+        let triplets = (0..examples).map(triplet);
+        corpus::table::write(&root.join("triplets.parquet"), triplets).unwrap();
+        let problems = (0..examples / 2).map(problem);
+        corpus::table::write(&root.join("problems.parquet"), problems).unwrap();
         world
     }
 
@@ -57,8 +100,8 @@ impl World {
             prompt + &completion
         });
         let bytes = train_byte_level_bpe(texts, vocabulary, &SpecialTokens::default()).unwrap();
-        std::fs::create_dir_all(self.root.join(name)).unwrap();
-        std::fs::write(self.root.join(name).join("tokenizer.json"), bytes).unwrap();
+        fs_err::create_dir_all(self.root.join(name)).unwrap();
+        fs_err::write(self.root.join(name).join("tokenizer.json"), bytes).unwrap();
     }
 
     /// The bound form of a file of this world.
@@ -76,6 +119,23 @@ impl World {
         )
     }
 
+    /// A recipe of `init` and a training node on pairs.
+    pub fn pairs_recipe(&self, stage: &str, settings: &str) -> String {
+        self.recipe(stage, settings)
+            .replace("samples = ", "triplets = ")
+            .replace("samples.parquet", "triplets.parquet")
+    }
+
+    /// A recipe of `init`, a reward model and `ppo`.
+    pub fn ppo_recipe(&self, settings: &str) -> String {
+        let reward = self.pairs_recipe("reward", "max_steps = 2\nvalidation_share = 0.2");
+        format!(
+            "{reward}\n[ppo]\ninputs = {{ model = \"init.model\", reward = \"reward.model\", \
+             problems = {} }}\n{settings}\n",
+            self.file("problems.parquet")
+        )
+    }
+
     pub fn store(&self, name: &str) -> Store {
         Store::open(self.root.join(name)).unwrap()
     }
@@ -87,12 +147,16 @@ impl World {
 
     pub fn run_with(&self, store: &str, text: &str, listener: &Listener) -> Result<Summary, Error> {
         let path = self.root.join(format!("{store}.toml"));
-        std::fs::write(&path, text).unwrap();
+        fs_err::write(&path, text).unwrap();
         let registry = Registry::new(
             vec![
                 define::<train::init::Init>(),
                 define::<train::adapt::Adapt>(),
                 define::<train::sft::Sft>(),
+                define::<train::reward::Reward>(),
+                define::<train::dpo::Dpo>(),
+                define::<train::orpo::Orpo>(),
+                define::<train::ppo::Ppo>(),
             ],
             &[],
         );

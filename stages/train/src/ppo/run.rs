@@ -1,0 +1,487 @@
+//! The loop of `ppo`: draw, look, credit, learn, batch by batch; and its checkpoints.
+//!
+//! A batch is a function of the weights before it, the seed and its number; what is learnt from
+//! it is a function of the batch. So a run that was killed goes on from the last checkpoint and
+//! ends with the same bytes; batches that were already drawn are read again. Cancelling is
+//! noticed before a batch is learnt from, where the state is whole.
+
+use super::What;
+use super::credit::{self, State, Summary};
+use super::prompts::{self, Prompt};
+use super::rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT};
+use super::score::{Moments, Normalisation};
+use super::update::{self, Cut};
+use crate::examples::Encoder;
+use crate::metrics::Metrics;
+use crate::reward;
+use crate::settings::How;
+use crate::trainer::Trainer;
+use crate::tuning::{self, Train, Tuned};
+use anyhow::{Context as _, Result, ensure};
+use corpus::table::{self, Table, TableWriter};
+use engine::rng::{Rng as _, rng, shuffle};
+use engine::{Ctx, Interrupted, Shards};
+use model::checkpoint::{Checkpoint, load_tokenizer};
+use model::config::Architecture;
+use model::generate::{Decoder, Finish, Request, Settings};
+use model::optimizer::AdamWConfig;
+use model::parameters::{Parameters, Tensor};
+use model::tokenizer::Tokenizer;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+const STATE: &str = "ppo.json";
+
+struct Run<'a> {
+    what: &'a What,
+    ctx: &'a Ctx<'a>,
+    policy: Tuned,
+    trainer: Trainer,
+    /// The start's weights, if all are trained.
+    reference: Option<Parameters>,
+    reward: Tuned,
+    reward_parameters: Parameters,
+    tokenizer: Tokenizer,
+    prompts: Vec<Prompt>,
+    credit: credit::Options,
+    stop_tokens: Vec<u32>,
+    metrics: Metrics,
+    state: State,
+    /// The KL coefficient of the batch that is learnt from.
+    coefficient: f64,
+    batches: u64,
+}
+
+/// Reads the inputs, trains, writes the outputs.
+pub(super) fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
+    let folder = ctx.input("model")?;
+    let start = Checkpoint::load(folder)?;
+    let mut run = Run::new(what, start, folder, ctx)?;
+    let shards = ctx.shards(run.batches as usize)?;
+    let mut saved = None;
+    if let Some(checkpoint) = ctx.resume()? {
+        run.restore(&checkpoint.dir)?;
+        saved = Some(run.state.batches);
+    }
+    let progress = ctx.progress("learn", "programs", Some(run.batches * what.batch_size));
+    progress.inc(run.state.batches * what.batch_size);
+    let mut last_save = Instant::now();
+    while run.state.batches < run.batches {
+        let rows = match run.batch(&shards) {
+            Ok(rows) => rows,
+            Err(error) => {
+                if error.is::<Interrupted>()
+                    && run.state.batches > 0
+                    && saved != Some(run.state.batches)
+                {
+                    run.save()?;
+                }
+                return Err(error);
+            }
+        };
+        run.learn(&rows)?;
+        progress.inc(what.batch_size);
+        let done = run.state.batches;
+        let by_steps = how.checkpoint_every_steps;
+        let by_time = how.checkpoint_every_s;
+        if (by_steps > 0 && done.is_multiple_of(by_steps))
+            || (by_time > 0.0 && last_save.elapsed().as_secs_f64() >= by_time)
+        {
+            run.save()?;
+            (saved, last_save) = (Some(done), Instant::now());
+        }
+    }
+    run.finish(&shards, folder)
+}
+
+impl<'a> Run<'a> {
+    fn new(what: &'a What, start: Checkpoint, folder: &Path, ctx: &'a Ctx<'a>) -> Result<Self> {
+        let Checkpoint {
+            config,
+            mut parameters,
+        } = start;
+        ensure!(
+            config.architecture != Architecture::LlamaScore,
+            "{} is a reward model, which cannot write: bind a language model to `model`",
+            ctx.label("model")
+        );
+        let judge = reward_model(ctx, folder, config.max_positions)?;
+        let stored = stored_moments(what, ctx)?;
+        let encoder = Encoder::load(folder, &config)?;
+        let longest = (what.max_prompt_tokens as usize).min(config.max_positions - 1);
+        let prompts = prompts::load(ctx, &encoder, &what.languages, longest)?;
+        let reference = (what.train == Train::Full).then(|| parameters.clone());
+        let adapter = what.train.begin(
+            &what.adapter,
+            what.lm_head,
+            &[],
+            &config,
+            &mut parameters,
+            ctx.seed(),
+        )?;
+        // A critic that knows nothing says 0 of everything.
+        for (name, shape) in [
+            (VALUE_WEIGHT, vec![1, config.hidden_size]),
+            (VALUE_BIAS, vec![1]),
+        ] {
+            parameters
+                .tensors
+                .insert(name.to_owned(), Tensor::zeros(&shape));
+        }
+        let policy = Tuned::new(config.clone(), &parameters, adapter, ctx.seed());
+        let adam = AdamWConfig {
+            beta1: what.beta1,
+            beta2: what.beta2,
+            eps: what.eps,
+            weight_decay: 0.0,
+        };
+        let trains = |name: &str| policy.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
+        let trainer = Trainer::new(parameters, trains, adam, what.max_grad_norm);
+        let asked = what.batch_size / what.samples_per_prompt;
+        let batches = if what.batches > 0 {
+            what.batches
+        } else {
+            (prompts.len() as u64).div_ceil(asked)
+        };
+        ctx.info(format!(
+            "{batches} batches of {} programs for {} prompts",
+            what.batch_size,
+            prompts.len()
+        ));
+        Ok(Self {
+            what,
+            ctx,
+            trainer,
+            policy,
+            reference,
+            reward: Tuned::new(judge.config, &judge.parameters, None, 0),
+            reward_parameters: judge.parameters,
+            tokenizer: load_tokenizer(folder, &config)?,
+            prompts,
+            credit: what.credit(stored),
+            stop_tokens: config.eos_tokens,
+            metrics: Metrics::new(ctx.log_dir())?,
+            state: State {
+                batches: 0,
+                updates: 0,
+                kl_coefficient: what.kl_coefficient,
+                moments: Moments::default(),
+            },
+            coefficient: what.kl_coefficient,
+            batches,
+        })
+    }
+
+    /// The next batch, drawn or read, with advantages; moves the moments and writes metrics.
+    fn batch(&mut self, shards: &Shards) -> Result<Vec<Rollout>> {
+        self.ctx.check_cancelled()?;
+        let batch = self.state.batches;
+        let fresh = shards.missing().contains(&(batch as usize));
+        let mut rows = if fresh {
+            let mut rows = self.draw()?;
+            self.look_at(&mut rows)?;
+            rows
+        } else {
+            table::read(&shards.path(batch as usize), "a finished batch of rollouts")?
+        };
+        let summary = credit::assign(&self.credit, &mut rows, &mut self.state);
+        if fresh {
+            shards.write(batch as usize, |path| {
+                table::write(path, rows.iter().cloned()).map(|_| ())
+            })?;
+        }
+        self.report(&rows, &summary)?;
+        let next = self
+            .credit
+            .controller
+            .next(self.state.kl_coefficient, summary.kl, rows.len());
+        self.coefficient = self.state.kl_coefficient;
+        self.state.kl_coefficient = next;
+        Ok(rows)
+    }
+
+    /// Draws the programs of a batch.
+    fn draw(&self) -> Result<Vec<Rollout>> {
+        let (what, ctx) = (self.what, self.ctx);
+        let batch = self.state.batches;
+        let group = what.samples_per_prompt as usize;
+        let asked = what.batch_size as usize / group;
+        let prompts: Vec<&Prompt> = prompts::of_batch(ctx.seed(), batch, asked, self.prompts.len())
+            .into_iter()
+            .map(|index| &self.prompts[index])
+            .collect();
+        let requests: Vec<Request> = prompts
+            .iter()
+            .enumerate()
+            .map(|(place, prompt)| Request {
+                // By place too: a small table is gone through several times in a batch.
+                key: format!("{place}\n{}\n{}", prompt.problem_id, prompt.language.name()),
+                prompt: prompt.ids.clone(),
+                samples: group,
+                first_sample: 0,
+            })
+            .collect();
+        let seed = rng(ctx.seed(), "ppo.sample", batch).next_u64();
+        let mut settings = Settings::new(what.max_new_tokens as usize, &self.stop_tokens, seed);
+        settings.sampling.temperature = what.temperature;
+        let parameters = &self.trainer.parameters;
+        let weights = self.policy.weights(parameters, tuning::Pass::Evaluation);
+        let decoder = Decoder::new(&self.policy.network, weights);
+        let drawn = decoder.generate(&requests, &settings, &|_| {
+            if ctx.cancelled() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        ctx.check_cancelled()?;
+        drawn
+            .into_iter()
+            .map(|sample| {
+                let prompt = prompts[sample.request];
+                Ok(Rollout {
+                    batch: batch as u32,
+                    problem_id: prompt.problem_id.clone(),
+                    language: prompt.language.name().to_owned(),
+                    sample: sample.sample as u32,
+                    prompt_ids: prompt.ids.clone(),
+                    text: self.tokenizer.decode(&sample.tokens, true)?,
+                    token_ids: sample.tokens,
+                    finish: match sample.finish {
+                        Finish::Stop => "stop",
+                        Finish::Length => "length",
+                    }
+                    .to_owned(),
+                    sampler_log_probs: sample.log_probs,
+                    log_probs: Vec::new(),
+                    reference_log_probs: Vec::new(),
+                    values: Vec::new(),
+                    score: 0.0,
+                    final_score: 0.0,
+                    kl: 0.0,
+                    rewards: Vec::new(),
+                    advantages: Vec::new(),
+                    returns: Vec::new(),
+                })
+            })
+            .collect()
+    }
+
+    /// Has all models look at fresh programs, and bounds what sampler and trainer disagree by.
+    fn look_at(&mut self, rows: &mut [Rollout]) -> Result<()> {
+        let mut sum = 0.0;
+        for rows in rows.chunks_mut(self.what.microbatch_size as usize) {
+            let mut models = Models {
+                policy: &mut self.policy,
+                parameters: &self.trainer.parameters,
+                reference: self.reference.as_ref(),
+                reward: &mut self.reward,
+                reward_parameters: &self.reward_parameters,
+                temperature: self.what.temperature as f32,
+            };
+            sum += models.look_at(rows)?.1;
+        }
+        let tokens: usize = rows.iter().map(|row| row.token_ids.len()).sum();
+        let gap = sum / tokens.max(1) as f64;
+        ensure!(
+            gap <= self.what.max_sampler_gap,
+            "batch {}: sampler and trainer disagree by {gap} nats a token on average, more than \
+             max_sampler_gap {}: programs would be learnt from as if another model had written them",
+            self.state.batches,
+            self.what.max_sampler_gap
+        );
+        Ok(())
+    }
+
+    fn report(&mut self, rows: &[Rollout], summary: &Summary) -> Result<()> {
+        let step = self.state.batches + 1;
+        let gap = |row: &Rollout| -> f64 {
+            let pairs = row.sampler_log_probs.iter().zip(&row.log_probs);
+            pairs.map(|(a, b)| f64::from((a - b).abs())).sum()
+        };
+        let tokens = summary.tokens * rows.len() as f64;
+        let mut values = vec![
+            ("objective/kl", summary.kl),
+            ("objective/kl_k3", summary.kl_k3),
+            ("objective/kl_coef", self.state.kl_coefficient),
+            ("ppo/mean_scores", summary.score),
+            ("ppo/std_scores", summary.score_deviation),
+            ("ppo/mean_final_scores", summary.final_score),
+            ("ppo/mean_non_score_reward", summary.penalty),
+            ("tokens/responses_len_mean", summary.tokens),
+            ("rollout/ended_share", summary.ended),
+        ];
+        if (self.what.temperature - 1.0).abs() < f64::EPSILON {
+            let all: f64 = rows.iter().map(gap).sum();
+            values.push(("rollout/sampler_gap", all / tokens.max(1.0)));
+        }
+        for (name, value) in values {
+            ensure!(
+                value.is_finite(),
+                "batch {}: {name} is not a number: the policy or the reward model is broken; weights \
+                 of the last checkpoint are sound",
+                self.state.batches
+            );
+            self.metrics.record(step, name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Learns from a batch.
+    fn learn(&mut self, rows: &[Rollout]) -> Result<()> {
+        let what = self.what;
+        let rate = what.schedule.learning_rate(
+            what.learning_rate,
+            self.state.batches,
+            what.warmup_batches,
+            self.batches,
+        );
+        let options = what.loss(self.coefficient);
+        let cut = Cut {
+            rows: what.microbatch_size as usize,
+            temperature: what.temperature as f32,
+        };
+        let (mut sums, mut norms, mut updates, mut skipped) =
+            (super::loss::Sums::default(), 0.0, 0, 0);
+        for epoch in 0..what.epochs {
+            let mut order: Vec<usize> = (0..rows.len()).collect();
+            let index = self.state.batches * what.epochs + epoch;
+            shuffle(&mut rng(self.ctx.seed(), "ppo.order", index), &mut order);
+            for minibatch in order.chunks(what.minibatch_size as usize) {
+                let programs: Vec<&Rollout> = minibatch.iter().map(|&index| &rows[index]).collect();
+                let Trainer {
+                    parameters,
+                    gradients,
+                    ..
+                } = &mut self.trainer;
+                self.policy.begin_update(self.state.updates);
+                let (found, left_out) = update::accumulate(
+                    &mut self.policy,
+                    parameters,
+                    gradients,
+                    &programs,
+                    &options,
+                    cut,
+                )?;
+                ensure!(
+                    found.total.is_finite() || left_out > 0,
+                    "the loss of batch {}, epoch {epoch} is not finite: lower learning_rate; weights of \
+                     the last checkpoint are sound",
+                    self.state.batches
+                );
+                skipped += left_out;
+                if left_out == programs.len() {
+                    // Not even momentum may move the weights.
+                    continue;
+                }
+                norms += self.trainer.update(rate)?;
+                sums.add(&found);
+                updates += 1;
+                self.state.updates += 1;
+            }
+        }
+        let step = self.state.batches + 1;
+        for (name, value) in sums.means() {
+            self.metrics.record(step, name, value)?;
+        }
+        self.metrics
+            .record(step, "grad_norm", norms / f64::from(updates.max(1)))?;
+        self.metrics.record(step, "learning_rate", rate)?;
+        self.metrics
+            .record(step, "policy/skipped_programs", skipped as f64)?;
+        self.state.batches += 1;
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        self.ctx.checkpoint(self.state.batches, |dir| {
+            self.trainer.save(dir)?;
+            self.metrics.save(dir)?;
+            fs_err::write(dir.join(STATE), serde_json::to_vec(&self.state)?)?;
+            Ok(())
+        })
+    }
+
+    fn restore(&mut self, dir: &Path) -> Result<()> {
+        self.trainer.restore(dir)?;
+        self.metrics.restore(dir)?;
+        let path = dir.join(STATE);
+        self.state = serde_json::from_slice(&fs_err::read(&path)?)
+            .with_context(|| format!("the checkpoint's {} is damaged", path.display()))?;
+        Ok(())
+    }
+
+    fn finish(self, shards: &Shards, folder: &Path) -> Result<()> {
+        let ctx = self.ctx;
+        let mut writer = TableWriter::create(&ctx.output("rollouts"))?;
+        for index in 0..shards.count() {
+            let batch =
+                Table::<Rollout>::open(&shards.path(index), "a finished batch of rollouts")?;
+            for row in batch.rows()? {
+                writer.push(row?)?;
+            }
+        }
+        writer.finish()?;
+        self.metrics.write(&ctx.output("metrics"))?;
+        ctx.metric("batches", self.state.batches as f64);
+        ctx.metric("updates", self.state.updates as f64);
+        for name in ["ppo/mean_scores", "objective/kl"] {
+            // The last tenth: one batch is noise.
+            let recent = (self.batches as usize).div_ceil(10);
+            if let Some(value) = self.metrics.recent_mean(name, recent) {
+                ctx.metric(name, value);
+            }
+        }
+        let mut parameters = self.trainer.parameters;
+        // A language model's folder has no place for the critic's head.
+        parameters.tensors.remove(VALUE_WEIGHT);
+        parameters.tensors.remove(VALUE_BIAS);
+        let checkpoint = Checkpoint {
+            config: self.policy.network.config().clone(),
+            parameters,
+        };
+        tuning::write(ctx, checkpoint, self.policy.adapter(), folder)
+    }
+}
+
+/// Loads input `reward` and checks that it reads what the policy writes.
+fn reward_model(ctx: &Ctx, policy: &Path, positions: usize) -> Result<Checkpoint> {
+    let (folder, label) = (ctx.input("reward")?, ctx.label("reward"));
+    let loaded = Checkpoint::load(folder)?;
+    ensure!(
+        loaded.config.architecture == Architecture::LlamaScore,
+        "{label} is a {}, which has no score head: bind what `reward` made",
+        loaded.config.architecture.name()
+    );
+    let text = |folder: &Path| fs_err::read(folder.join("tokenizer.json"));
+    ensure!(
+        text(folder)? == text(policy)?,
+        "{label} has another tokenizer than {}: the same ids would be other texts. Train the reward \
+         model from a model with the same tokenizer",
+        ctx.label("model")
+    );
+    ensure!(
+        loaded.config.max_positions >= positions,
+        "{label} reads {} tokens, the model writes up to {positions}: a longer program could not be \
+         scored",
+        loaded.config.max_positions
+    );
+    Ok(loaded)
+}
+
+/// Mean and deviation that the reward model was measured to have.
+fn stored_moments(what: &What, ctx: &Ctx) -> Result<(f64, f64)> {
+    if what.score_normalisation != Normalisation::Stored {
+        return Ok((0.0, 1.0));
+    }
+    let quality = reward::quality(ctx.input("reward")?)?;
+    let quality = quality.with_context(|| {
+        format!(
+            "score_normalisation is `stored`, and {} has no reward.json: train it with held-out \
+             pairs (validation_share), or choose `standard`",
+            ctx.label("reward")
+        )
+    })?;
+    Ok((quality.score_mean, quality.score_std))
+}

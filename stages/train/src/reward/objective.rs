@@ -1,0 +1,195 @@
+//! Bradley-Terry reward modelling through the network: what `reward` trains and measures.
+//!
+//! A score is the head's number at the last token of a sequence, found by its length: a token
+//! id (padding, end) never decides where. Scores do not depend on what else is in the batch.
+//! `ppo` scores programs with [`scores`] too.
+
+use super::loss::{Quality, loss};
+use crate::pairs::{self, Labels, Loaded, Pair, Place};
+use crate::training_loop::{Objective, Sums};
+use crate::tuning::{Pass, Tuned};
+use anyhow::Result;
+use model::batch::Batch;
+use model::ops::scalar_head;
+use model::parameters::Parameters;
+
+/// The head's tensor.
+const SCORE: &str = "score.weight";
+
+/// The constants of the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Times the normalised edit distance: the score difference that is wanted.
+    pub margin: f64,
+    /// Weight of the squared sum of both scores.
+    pub centering: f64,
+}
+
+/// Scores of every token of a batch, of which the last of each sequence counts.
+///
+/// # Errors
+/// The batch does not fit the network.
+pub fn scores(
+    tuned: &mut Tuned,
+    parameters: &Parameters,
+    batch: &Batch,
+    pass: Pass,
+) -> Result<Vec<f32>> {
+    tuned.forward(parameters, batch, pass)?;
+    let weight = tuned.weights(parameters, pass).data(SCORE);
+    Ok(scalar_head::forward(tuned.workspace.hidden(), weight, None))
+}
+
+/// The objective of `reward`.
+pub struct BradleyTerry {
+    tuned: Tuned,
+    options: Options,
+    /// Pairs that pass together outside training.
+    batch_size: usize,
+    pairs: Loaded,
+}
+
+impl BradleyTerry {
+    /// The objective on some pairs.
+    pub fn new(tuned: Tuned, options: Options, batch_size: usize, pairs: Loaded) -> Self {
+        Self {
+            tuned,
+            options,
+            batch_size,
+            pairs,
+        }
+    }
+
+    /// What the model is worth on the held-out pairs; nothing if there are none, or if `stop`
+    /// says that the answer is no longer wanted.
+    ///
+    /// # Errors
+    /// A pair does not fit the network.
+    pub fn quality(
+        &mut self,
+        parameters: &Parameters,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Quality>> {
+        let mut found = Vec::with_capacity(self.pairs.validation.len());
+        for pairs in self.pairs.validation.chunks(self.batch_size) {
+            if stop() {
+                return Ok(None);
+            }
+            found.extend(pair_scores(&mut self.tuned, parameters, pairs)?);
+        }
+        Ok(Quality::of(&found))
+    }
+
+    /// Scores `(chosen, rejected)` of the pairs that are trained on.
+    ///
+    /// # Errors
+    /// A pair does not fit the network.
+    pub fn training_scores(&mut self, parameters: &Parameters) -> Result<Vec<(f64, f64)>> {
+        let mut found = Vec::with_capacity(self.pairs.train.len());
+        for pairs in self.pairs.train.chunks(self.batch_size) {
+            found.extend(pair_scores(&mut self.tuned, parameters, pairs)?);
+        }
+        Ok(found)
+    }
+}
+
+fn pair_scores(
+    tuned: &mut Tuned,
+    parameters: &Parameters,
+    pairs: &[Pair],
+) -> Result<Vec<(f64, f64)>> {
+    let (batch, places) = pairs::batch(pairs, Labels::Answers)?;
+    let scores = scores(tuned, parameters, &batch, Pass::Evaluation)?;
+    Ok(places.iter().map(|place| both(&scores, place)).collect())
+}
+
+/// Scores of the chosen and the rejected sequence.
+fn both(scores: &[f32], place: &Place) -> (f64, f64) {
+    let last = |end: usize| f64::from(scores[end - 1]);
+    (last(place.chosen.end), last(place.rejected.end))
+}
+
+impl Objective for BradleyTerry {
+    fn items(&self) -> usize {
+        self.pairs.train.len()
+    }
+
+    fn weight(&self, row: &[u32]) -> f64 {
+        row.len() as f64
+    }
+
+    fn tokens(&self, row: &[u32]) -> u64 {
+        pairs::tokens(&self.pairs.train, row)
+    }
+
+    fn begin_update(&mut self, step: u64, _window: &[Vec<u32>]) {
+        self.tuned.begin_update(step);
+    }
+
+    fn accumulate(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &mut Parameters,
+        rows: &[Vec<u32>],
+        scale: f64,
+    ) -> Result<Sums> {
+        let items = rows.iter().flatten();
+        let pairs: Vec<&Pair> = items
+            .map(|&item| &self.pairs.train[item as usize])
+            .collect();
+        let (batch, places) = pairs::batch(pairs.iter().copied(), Labels::Answers)?;
+        let scores = scores(&mut self.tuned, parameters, &batch, Pass::Training)?;
+        let mut d_scores = vec![0.0; batch.len()];
+        let mut sums = Sums::new();
+        for (place, pair) in places.iter().zip(pairs) {
+            let (chosen, rejected) = both(&scores, place);
+            let margin = self.options.margin * pair.normalised_distance;
+            let found = loss(chosen, rejected, margin, self.options.centering);
+            d_scores[place.chosen.end - 1] = (scale * found.d_chosen) as f32;
+            d_scores[place.rejected.end - 1] = (scale * found.d_rejected) as f32;
+            for (name, value) in [
+                ("loss", found.loss),
+                ("accuracy", f64::from(u8::from(chosen > rejected))),
+                ("margin", chosen - rejected),
+                ("mean_reward", 0.5 * (chosen + rejected)),
+            ] {
+                *sums.entry(name).or_default() += value;
+            }
+        }
+        let hidden = self.tuned.workspace.hidden();
+        let weights = self.tuned.weights(parameters, Pass::Training);
+        let mut d_hidden = vec![0.0; hidden.len()];
+        scalar_head::backward(
+            &mut d_hidden,
+            gradients.data_mut(weights.name(SCORE)),
+            None,
+            &d_scores,
+            hidden,
+            weights.data(SCORE),
+        );
+        self.tuned
+            .backward_hidden(parameters, gradients, &batch, &d_hidden);
+        Ok(sums)
+    }
+
+    fn evaluate(
+        &mut self,
+        parameters: &Parameters,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Vec<(&'static str, f64)>> {
+        let Some(quality) = self.quality(parameters, stop)? else {
+            return Ok(Vec::new());
+        };
+        Ok(vec![
+            ("validation_loss", quality.loss),
+            ("validation_accuracy", quality.accuracy),
+            ("validation_calibration_error", quality.calibration_error),
+            ("validation_score_mean", quality.score_mean),
+            ("validation_score_std", quality.score_std),
+        ])
+    }
+
+    fn trains(&self, name: &str) -> bool {
+        self.tuned.trains(name)
+    }
+}
