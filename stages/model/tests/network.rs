@@ -281,3 +281,28 @@ fn batches_the_model_cannot_take_are_refused() {
     batch.push(&vec![1; 513], &vec![1; 513]).unwrap();
     assert!(refuse(&batch).contains("512 positions"));
 }
+
+#[test]
+fn recomputed_blocks_give_the_same_bytes_and_are_not_kept() {
+    for name in ["llama_gqa", "qwen2"] {
+        let (network, parameters) = load(name);
+        let batch = batch(0..4);
+        let gradients = |mut workspace: Workspace| {
+            let mut gradients = parameters.zeros_like();
+            let mut losses = Vec::new();
+            for _ in 0..2 {
+                let nll = network
+                    .train_nll(&parameters, &mut gradients, &batch, 0.01, &mut workspace)
+                    .unwrap();
+                losses.push(nll.sum.to_bits());
+            }
+            (gradients, losses, workspace.bytes())
+        };
+        let kept = gradients(Workspace::new());
+        let recomputed = gradients(Workspace::recomputing());
+        assert!(gradient_norm(&kept.0) > 1e-3);
+        assert!(kept.0 == recomputed.0, "{name}");
+        assert_eq!(kept.1, recomputed.1);
+        assert!(recomputed.2 < kept.2, "{} {}", recomputed.2, kept.2);
+    }
+}

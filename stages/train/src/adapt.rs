@@ -35,6 +35,8 @@ training_settings! {
         max_tokens: u64 = 4000,
         /// Whether several examples share a row of `max_tokens`.
         packing: bool = true,
+        /// Whether examples of like length share a micro-batch; for rows that are not packed.
+        length_bucketing: bool = false,
         /// `both` (prompt and completion) or `completion`.
         text: Source = Source::Both,
     }
@@ -45,8 +47,8 @@ pub struct Adapt;
 
 impl Stage for Adapt {
     const NAME: &'static str = "adapt";
-    /// 1: first version.
-    const VERSION: u32 = 1;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Trains a model on the texts themselves, every token in the loss";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("samples")];
     const OUTPUTS: &'static [Output] = &[Output::tree("model"), Output::table("metrics")];
@@ -56,7 +58,12 @@ impl Stage for Adapt {
 
     fn check(what: &What) -> Result<(), Invalid> {
         what.optimisation().check()?;
-        check_texts(what.max_tokens, what.validation_share)
+        check_texts(what.max_tokens, what.validation_share)?;
+        Invalid::unless(
+            !(what.packing && what.length_bucketing),
+            "length_bucketing",
+            "has no meaning for packed rows, which are all as long as they can be: set packing = false",
+        )
     }
 
     fn run(what: &What, how: &How, ctx: &Ctx) -> anyhow::Result<()> {
@@ -67,6 +74,7 @@ impl Stage for Adapt {
             },
             max_tokens: what.max_tokens as usize,
             packing: what.packing,
+            length_bucketing: what.length_bucketing,
             validation_share: what.validation_share,
         };
         how.on_threads(|| next_token::run(task, &what.optimisation(), how, ctx))

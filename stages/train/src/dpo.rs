@@ -83,8 +83,8 @@ pub struct Dpo;
 
 impl Stage for Dpo {
     const NAME: &'static str = "dpo";
-    /// 1: first version.
-    const VERSION: u32 = 1;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Trains a model to prefer right programs to wrong ones, by DPO";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -104,6 +104,8 @@ impl Stage for Dpo {
         "train/src/settings.rs",
         "train/src/trainer.rs",
         "train/src/training_loop.rs",
+        "train/src/best.rs",
+        "train/src/data_parallel.rs",
         "model/src",
     ];
     type What = What;
@@ -166,7 +168,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         &mut parameters,
         ctx.seed(),
     )?;
-    let tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
+    let mut tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
+    tuned.workspace = how.workspace();
     let mut objective = Preference::new(tuned, what.options(), what.batch_size as usize);
     let reference = reference(ctx, &mut objective, &parameters, &loaded)?;
     let (train, validation) = reference.split_at(loaded.train.len());

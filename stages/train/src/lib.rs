@@ -6,6 +6,8 @@
 //! loop's. Every result is the same bytes for any thread count and after any interruption.
 
 pub mod adapt;
+pub mod best;
+pub mod data_parallel;
 pub mod dpo;
 pub mod examples;
 pub mod init;

@@ -1,7 +1,7 @@
 //! The numbers of a training run: a table for the store, event files for TensorBoard.
 //!
 //! Filled by `training_loop`. The table holds what is a function of settings and data alone
-//! (loss, learning rate, gradient norm, tokens); times are in the event files of the log
+//! (loss, learning rate, gradient norm, tokens); speed and memory are in the event files of the log
 //! directory. A checkpoint carries the rows so far, so that a resumed run's table is whole.
 
 use crate::tensorboard::EventWriter;
@@ -19,6 +19,16 @@ corpus::table! {
         /// Its value.
         pub value: f64,
     }
+}
+
+/// The most memory that this process has held, where the system tells.
+pub fn peak_memory_bytes() -> Option<u64> {
+    let status = fs_err::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 const FILE: &str = "metrics.parquet";
@@ -80,7 +90,7 @@ impl Metrics {
         self.events.scalar(step, name, value)
     }
 
-    /// Makes a value visible in TensorBoard only: for times.
+    /// Makes a value visible in TensorBoard only: for speed and memory.
     ///
     /// # Errors
     /// The event file cannot be written.

@@ -6,7 +6,7 @@
 //! rows of at most `room` tokens; attention stays within an example.
 
 use crate::examples::{self, Encoder, Examples, Form};
-use crate::packing::pack;
+use crate::packing::{bucket, pack};
 use crate::settings::{How, Optimisation};
 use crate::training_loop::{self, Objective, Sums};
 use anyhow::Result;
@@ -23,6 +23,8 @@ pub struct NextToken {
     validation: Examples,
     /// Tokens of a row; 0 = one example a row.
     room: usize,
+    /// Rows of a micro-batch that should be of like length; 0 = as they come.
+    bucket: usize,
 }
 
 impl NextToken {
@@ -34,7 +36,20 @@ impl NextToken {
             train,
             validation,
             room,
+            bucket: 0,
         }
+    }
+
+    /// Puts examples of like length into one micro-batch of `rows`; for rows of one example.
+    pub fn bucketed(mut self, rows: usize) -> Self {
+        self.bucket = rows;
+        self
+    }
+
+    /// With these buffers.
+    pub fn with_workspace(mut self, workspace: Workspace) -> Self {
+        self.workspace = workspace;
+        self
     }
 }
 
@@ -44,7 +59,11 @@ impl Objective for NextToken {
     }
 
     fn rows(&self, items: Vec<u32>) -> Vec<Vec<u32>> {
-        pack(&items, |item| self.train.tokens(item), self.room)
+        let length = |item| self.train.tokens(item);
+        if self.bucket > 0 {
+            return pack(&bucket(&items, length, self.bucket), length, 0);
+        }
+        pack(&items, length, self.room)
     }
 
     fn weight(&self, row: &[u32]) -> f64 {
@@ -106,6 +125,8 @@ pub struct Task {
     pub max_tokens: usize,
     /// Whether several examples share a row.
     pub packing: bool,
+    /// Whether examples of like length share a micro-batch, where rows are not packed.
+    pub length_bucketing: bool,
     /// Share of the problems to measure on.
     pub validation_share: f64,
 }
@@ -122,7 +143,14 @@ pub fn run(task: Task, settings: &Optimisation, how: &How, ctx: &Ctx) -> Result<
     let loaded = examples::load(ctx, &encoder, task.form, longest, task.validation_share)?;
     let room = if task.packing { task.max_tokens } else { 0 };
     let network = Network::new(config.clone());
-    let mut objective = NextToken::new(network, loaded.train, loaded.validation, room);
+    let bucket = if task.length_bucketing {
+        settings.batch_size as usize
+    } else {
+        0
+    };
+    let mut objective = NextToken::new(network, loaded.train, loaded.validation, room)
+        .bucketed(bucket)
+        .with_workspace(how.workspace());
     let outcome = training_loop::train(&mut objective, parameters, settings, how, ctx)?;
     outcome.metrics.write(&ctx.output("metrics"))?;
     Checkpoint {

@@ -48,8 +48,8 @@ pub struct Orpo;
 
 impl Stage for Orpo {
     const NAME: &'static str = "orpo";
-    /// 1: first version.
-    const VERSION: u32 = 1;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Trains a model to prefer right programs to wrong ones, by ORPO";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -68,6 +68,8 @@ impl Stage for Orpo {
         "train/src/settings.rs",
         "train/src/trainer.rs",
         "train/src/training_loop.rs",
+        "train/src/best.rs",
+        "train/src/data_parallel.rs",
         "model/src",
     ];
     type What = What;
@@ -106,7 +108,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         &mut parameters,
         ctx.seed(),
     )?;
-    let tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
+    let mut tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
+    tuned.workspace = how.workspace();
     let options = Options {
         lambda: what.lambda,
         sft: what.likelihood,

@@ -66,8 +66,8 @@ pub struct Reward;
 
 impl Stage for Reward {
     const NAME: &'static str = "reward";
-    /// 1: first version.
-    const VERSION: u32 = 1;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Trains a model to score programs, from right and wrong ones";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -86,6 +86,8 @@ impl Stage for Reward {
         "train/src/settings.rs",
         "train/src/trainer.rs",
         "train/src/training_loop.rs",
+        "train/src/best.rs",
+        "train/src/data_parallel.rs",
         "model/src",
     ];
     type What = What;
@@ -132,7 +134,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         &mut parameters,
         ctx.seed(),
     )?;
-    let tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
+    let mut tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
+    tuned.workspace = how.workspace();
     let options = Options {
         margin: what.margin,
         centering: what.centering,

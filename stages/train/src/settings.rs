@@ -4,7 +4,9 @@
 //! shared ones: a recipe sees one flat section, and an unknown key is an error with its place.
 //! [`How`] never changes a byte of the result.
 
+use crate::best::Keep;
 use engine::Invalid;
+use model::network::Workspace;
 use model::optimizer::{AdamWConfig, cosine_learning_rate};
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +58,8 @@ pub struct Optimisation {
     pub batch_size: u64,
     /// Micro-batches of one update, on each rank.
     pub accumulation: u64,
-    /// Ranks of the run that is reproduced; on one machine they multiply `accumulation`.
+    /// Ranks of the run that is reproduced; one process does the work of all, see
+    /// `data_parallel`.
     pub ranks: u64,
     /// Gradients of a larger norm are scaled down to it; 0 = never.
     pub max_grad_norm: f64,
@@ -64,6 +67,8 @@ pub struct Optimisation {
     pub adamw: AdamWConfig,
     /// Validation rounds over the run, besides the one before it.
     pub evaluations: u64,
+    /// Which weights are the result.
+    pub keep: Keep,
 }
 
 impl Optimisation {
@@ -108,6 +113,11 @@ impl Optimisation {
             (beta(adamw.beta1), "beta1", "must be at least 0 and below 1"),
             (beta(adamw.beta2), "beta2", "must be at least 0 and below 1"),
             (
+                self.keep == Keep::Last || self.evaluations > 0,
+                "keep",
+                "`best` is chosen at validation rounds: set evaluations to at least 1",
+            ),
+            (
                 positive(adamw.eps),
                 "eps",
                 "must be above 0, because it keeps a division finite",
@@ -129,6 +139,9 @@ pub struct How {
     pub checkpoint_every_steps: u64,
     /// Seconds between checkpoints; 0 = by steps alone.
     pub checkpoint_every_s: f64,
+    /// Whether blocks are computed again in the backward pass instead of being kept: a third
+    /// more work, and of the activations only one block's and the residual stream are held.
+    pub recompute: bool,
 }
 
 impl Default for How {
@@ -137,11 +150,21 @@ impl Default for How {
             threads: 0,
             checkpoint_every_steps: 0,
             checkpoint_every_s: 120.0,
+            recompute: false,
         }
     }
 }
 
 impl How {
+    /// The buffers of a network's passes.
+    pub fn workspace(&self) -> Workspace {
+        if self.recompute {
+            Workspace::recomputing()
+        } else {
+            Workspace::new()
+        }
+    }
+
     /// Runs `work` on the asked number of threads.
     ///
     /// # Errors
@@ -185,7 +208,7 @@ macro_rules! training_settings {
             pub batch_size: u64,
             /// Micro-batches of one update, on each rank.
             pub accumulation: u64,
-            /// Ranks of the run that is reproduced; on one machine they multiply `accumulation`.
+            /// Ranks of the run that is reproduced; one process does the work of all.
             pub ranks: u64,
             /// Gradients of a larger norm are scaled down to it; 0 = never.
             pub max_grad_norm: f64,
@@ -201,6 +224,8 @@ macro_rules! training_settings {
             pub validation_share: f64,
             /// Validation rounds over the run, besides the one before it.
             pub evaluations: u64,
+            /// Which weights are the result: `last`, or `best` by validation loss.
+            pub keep: $crate::best::Keep,
             $($(#[$field_about])* pub $field: $kind,)*
         }
 
@@ -222,6 +247,7 @@ macro_rules! training_settings {
                     eps: 1e-8,
                     validation_share: 0.005,
                     evaluations: 5,
+                    keep: $crate::best::Keep::Last,
                     $($field: $default,)*
                 }
             }
@@ -247,6 +273,7 @@ macro_rules! training_settings {
                         weight_decay: self.weight_decay,
                     },
                     evaluations: self.evaluations,
+                    keep: self.keep,
                 }
             }
         }

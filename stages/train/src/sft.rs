@@ -22,6 +22,8 @@ training_settings! {
         max_tokens: u64 = 4000,
         /// Whether several examples share a row of `max_tokens`.
         packing: bool = true,
+        /// Whether examples of like length share a micro-batch; for rows that are not packed.
+        length_bucketing: bool = false,
     }
 }
 
@@ -30,8 +32,8 @@ pub struct Sft;
 
 impl Stage for Sft {
     const NAME: &'static str = "sft";
-    /// 1: first version.
-    const VERSION: u32 = 1;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Fine-tunes a model to answer problems with solutions";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("samples")];
     const OUTPUTS: &'static [Output] = &[Output::tree("model"), Output::table("metrics")];
@@ -41,7 +43,12 @@ impl Stage for Sft {
 
     fn check(what: &What) -> Result<(), Invalid> {
         what.optimisation().check()?;
-        check_texts(what.max_tokens, what.validation_share)
+        check_texts(what.max_tokens, what.validation_share)?;
+        Invalid::unless(
+            !(what.packing && what.length_bucketing),
+            "length_bucketing",
+            "has no meaning for packed rows, which are all as long as they can be: set packing = false",
+        )
     }
 
     fn run(what: &What, how: &How, ctx: &Ctx) -> anyhow::Result<()> {
@@ -49,6 +56,7 @@ impl Stage for Sft {
             form: Form::Answer,
             max_tokens: what.max_tokens as usize,
             packing: what.packing,
+            length_bucketing: what.length_bucketing,
             validation_share: what.validation_share,
         };
         how.on_threads(|| next_token::run(task, &what.optimisation(), how, ctx))
@@ -64,6 +72,8 @@ pub(crate) const SOURCES: &[&str] = &[
     "train/src/settings.rs",
     "train/src/trainer.rs",
     "train/src/training_loop.rs",
+    "train/src/best.rs",
+    "train/src/data_parallel.rs",
     "model/src/arrays.rs",
     "model/src/batch.rs",
     "model/src/checkpoint.rs",

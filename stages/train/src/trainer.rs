@@ -73,20 +73,22 @@ impl Trainer {
         Ok(norm)
     }
 
+    /// A copy of the trained weights.
+    pub fn trained(&self) -> Parameters {
+        let names = self.gradients.tensors.keys();
+        Parameters {
+            tensors: names
+                .map(|name| (name.clone(), self.parameters.tensors[name].clone()))
+                .collect(),
+        }
+    }
+
     /// Writes trained weights and moments into a checkpoint.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let trained = Parameters {
-            tensors: self
-                .gradients
-                .tensors
-                .keys()
-                .map(|name| (name.clone(), self.parameters.tensors[name].clone()))
-                .collect(),
-        };
-        safetensors_file::write(&trained, &dir.join("trained.safetensors"))?;
+        safetensors_file::write(&self.trained(), &dir.join("trained.safetensors"))?;
         safetensors_file::write(&self.optimizer.state(), &dir.join("moments.safetensors"))?;
         let state = State {
             updates: self.optimizer.steps(),

@@ -6,7 +6,9 @@
 //! update is a function of settings, data and seed: a run that was killed at any moment and
 //! resumed ends with the same bytes. Deliberately absent: random-number state, data cursors.
 
-use crate::metrics::Metrics;
+use crate::best::{Best, Keep, Round};
+use crate::data_parallel::{OneProcess, Shares};
+use crate::metrics::{Metrics, peak_memory_bytes};
 use crate::plan;
 use crate::settings::{How, Optimisation};
 use crate::trainer::Trainer;
@@ -105,6 +107,8 @@ pub fn train<O: Objective>(
     let mut run = Run {
         trainer,
         metrics,
+        shares: Shares::new(settings, &OneProcess)?,
+        best: Best::new(settings.keep),
         settings,
         how,
         ctx,
@@ -139,8 +143,15 @@ pub fn train<O: Objective>(
     if let Some(loss) = run.metrics.recent_mean("validation_loss", 1) {
         ctx.metric("validation_loss", loss);
     }
+    let mut parameters = run.trainer.parameters;
+    if let Some(Round { updates, loss }) = run.best.finish(&mut parameters) {
+        ctx.info(format!(
+            "kept the weights after {updates} updates, of validation_loss {loss:.4}"
+        ));
+        ctx.metric("best_step", updates as f64);
+    }
     Ok(Outcome {
-        parameters: run.trainer.parameters,
+        parameters,
         metrics: run.metrics,
     })
 }
@@ -148,6 +159,8 @@ pub fn train<O: Objective>(
 struct Run<'a> {
     trainer: Trainer,
     metrics: Metrics,
+    shares: Shares<'a>,
+    best: Best,
     settings: &'a Optimisation,
     how: &'a How,
     ctx: &'a Ctx<'a>,
@@ -166,6 +179,7 @@ impl Run<'_> {
         if let Some(checkpoint) = self.ctx.resume()? {
             self.trainer.restore(&checkpoint.dir)?;
             self.metrics.restore(&checkpoint.dir)?;
+            self.best.restore(&checkpoint.dir)?;
             self.saved = Some(checkpoint.step);
             // A round that was cut short is made up for.
             if self.evaluation_due(checkpoint.step) && !self.metrics.is_validated(checkpoint.step) {
@@ -187,21 +201,15 @@ impl Run<'_> {
         let clock = Instant::now();
         let weight: f64 = window.iter().map(|row| objective.weight(row)).sum();
         let scale = if weight > 0.0 { 1.0 / weight } else { 0.0 };
-        let mut sums = Sums::new();
         objective.begin_update(step, window);
-        for rows in window.chunks(self.settings.batch_size as usize) {
-            if self.ctx.cancelled() {
-                return self.stop(step);
-            }
-            let Trainer {
-                parameters,
-                gradients,
-                ..
-            } = &mut self.trainer;
-            for (name, value) in objective.accumulate(parameters, gradients, rows, scale)? {
-                *sums.entry(name).or_default() += value;
-            }
-        }
+        let (ctx, trainer) = (self.ctx, &mut self.trainer);
+        let stop = || ctx.cancelled();
+        let Some(sums) = self
+            .shares
+            .accumulate(objective, trainer, window, scale, &stop)?
+        else {
+            return self.stop(step);
+        };
         let loss = sums.get("loss").copied().unwrap_or_default();
         ensure!(
             loss.is_finite(),
@@ -226,6 +234,10 @@ impl Run<'_> {
         self.tokens_seen += tokens;
         let speed = self.tokens_seen as f64 / self.spent.as_secs_f64().max(1e-9);
         self.metrics.log_only(done, "tokens_per_s", speed)?;
+        if let Some(bytes) = peak_memory_bytes() {
+            self.metrics
+                .log_only(done, "peak_memory_bytes", bytes as f64)?;
+        }
         if self.evaluation_due(done) {
             self.evaluate(objective, done)?;
         }
@@ -255,6 +267,19 @@ impl Run<'_> {
         if self.ctx.cancelled() {
             return self.stop(done);
         }
+        let loss = measured
+            .iter()
+            .find(|(name, _)| *name == "validation_loss")
+            .map(|(_, loss)| *loss);
+        ensure!(
+            loss.is_some() || self.settings.keep == Keep::Last,
+            "keep = \"best\" chooses by the validation loss, and there is nothing to measure it on: \
+             raise validation_share, or set keep = \"last\""
+        );
+        if let Some(loss) = loss {
+            let updates = done;
+            self.best.offer(Round { updates, loss }, &self.trainer);
+        }
         for (name, value) in measured {
             self.metrics.record(done, name, value)?;
             self.ctx
@@ -272,9 +297,10 @@ impl Run<'_> {
     }
 
     fn save(&mut self, done: u64) -> Result<()> {
-        let (trainer, metrics) = (&self.trainer, &self.metrics);
+        let (trainer, metrics, best) = (&self.trainer, &self.metrics, &self.best);
         self.ctx.checkpoint(done, |dir| {
             trainer.save(dir)?;
+            best.save(dir)?;
             metrics.save(dir)
         })?;
         self.saved = Some(done);

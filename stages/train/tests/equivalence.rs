@@ -53,7 +53,7 @@ fn eight_batches_of_one_are_one_batch_of_eight() {
     );
     // Only the order of sums differs; Adam divides by small roots, so the bound is not tiny.
     assert!(largest_difference(&found[0], &found[1]) < 2e-3);
-    assert_eq!(found[1], found[2]);
+    assert!(largest_difference(&found[1], &found[2]) < 2e-3);
 }
 
 #[test]

@@ -120,3 +120,56 @@ fn a_killed_run_goes_on_where_it_was() {
     }
     assert_eq!(outputs(&world, "killed", &text), whole);
 }
+
+#[test]
+fn the_best_weights_survive_an_interruption() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 30);
+    // So fast that the last round is not the best.
+    let text = recipe(&world, "checkpoint_every_steps = 1").replace(
+        "learning_rate = 3e-3",
+        "learning_rate = 0.3\nschedule = \"constant\"\nkeep = \"best\"",
+    );
+    let listener = Listener::default();
+    let summary = world.run_with("whole", &text, &listener).unwrap();
+    let heard = listener.heard.lock().unwrap().join("\n");
+    let kept = heard.lines().find(|line| line.contains("kept the weights"));
+    let kept = kept.unwrap_or_else(|| panic!("{heard}")).to_owned();
+    let metrics = world.output("whole", "sft", "metrics.parquet");
+    let rows = corpus::table::read::<train::metrics::Metric>(&metrics, "metrics").unwrap();
+    let rounds = rows
+        .iter()
+        .filter(|row| row.name == "validation_loss" && row.step > 0);
+    let best = rounds
+        .clone()
+        .min_by(|a, b| a.value.total_cmp(&b.value))
+        .unwrap();
+    assert!(
+        kept.contains(&format!("after {} updates", best.step)),
+        "{kept}"
+    );
+    let last = rounds.last().unwrap();
+    assert!(best.step < last.step, "the last round is the best");
+
+    // Cancelled at the last round, after the best.
+    let place = format!("after {} updates", last.step);
+    let listener = Listener::cancelling_at(&place);
+    let _ = world.run_with("broken", &text, &listener);
+    let again = world.run("broken", &text).unwrap();
+    let model =
+        |summary: &engine::run::Summary| summary.traces["sft"].outputs["model"].address.clone();
+    assert_eq!(model(&again), model(&summary));
+    let other = world
+        .run("last", &text.replace("\"best\"", "\"last\""))
+        .unwrap();
+    assert_ne!(model(&other), model(&summary));
+}
+
+#[test]
+fn recomputed_activations_change_no_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 12);
+    let kept = outputs(&world, "kept", &recipe(&world, "recompute = false"));
+    let recomputed = outputs(&world, "recomputed", &recipe(&world, "recompute = true"));
+    assert_eq!(kept, recomputed);
+}

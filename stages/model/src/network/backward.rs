@@ -3,8 +3,9 @@
 //! Called by the `backward_*` methods of `Network`, with `d_hidden` in the workspace. `dx` is
 //! the gradient of the residual stream; both branches of a block add to it. The saved gate
 //! and up projections are overwritten by their gradients, so a forward pass serves one
-//! backward pass.
+//! backward pass. What a block did not keep is computed again on the way.
 
+use super::activations::Scratch;
 use super::{Network, Workspace};
 use crate::batch::Batch;
 use crate::lora::HEAD;
@@ -56,22 +57,17 @@ impl Network {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let (heads, kv_heads, dim) = (config.heads, config.kv_heads, config.head_dim);
         let Workspace {
+            stream,
             blocks,
-            last,
+            recomputes,
             last_root,
             dx,
-            normed,
             d_normed,
-            product,
-            rows,
-            heads: by_head,
             delta,
             d_hidden,
-            low_rank,
+            scratch,
             ..
         } = workspace;
-        let [q_rows, k_rows, v_rows] = rows;
-        let [d_attended, dq, dk, dv] = by_head;
         let positions = Some((&self.rotary, batch.positions.as_slice()));
 
         dx.fill(0.0);
@@ -81,10 +77,23 @@ impl Network {
             gradients.data_mut(&self.names.norm),
             d_hidden,
             last_root,
-            last,
+            &stream[self.names.layers.len()],
             norm,
         );
-        for (names, block) in self.names.layers.iter().zip(blocks.iter_mut()).rev() {
+        let kept = blocks.len();
+        for (index, names) in self.names.layers.iter().enumerate().rev() {
+            let (input, block) = (&stream[index], &mut blocks[index % kept]);
+            // The single block still holds the last layer's.
+            if *recomputes && index + 1 < self.names.layers.len() {
+                self.forward_block(weights, batch, names, input, block, scratch);
+            }
+            let Scratch {
+                normed,
+                product,
+                rows: [q_rows, k_rows, v_rows],
+                heads: [d_attended, dq, dk, dv],
+                low_rank,
+            } = scratch;
             // x_out = middle + Wdown (silu(Wgate n) ⊙ Wup n), n = norm(middle)
             weights.backward_input(product, false, dx, &names.down, inner, low_rank);
             swiglu::backward(product, &mut block.gate, &mut block.up);
@@ -138,7 +147,7 @@ impl Network {
             rope::merge_heads(k_rows, dk, kv_heads, dim, positions);
             rope::merge_heads(v_rows, dv, kv_heads, dim, None);
             let norm = weights.data(&names.attention_norm);
-            rmsnorm::recompute(normed, &block.input_root, &block.input, norm);
+            rmsnorm::recompute(normed, &block.input_root, input, norm);
             for (index, (d_rows, name)) in
                 [(&*q_rows, &names.q), (k_rows, &names.k), (v_rows, &names.v)]
                     .into_iter()
@@ -155,7 +164,7 @@ impl Network {
                 weights.backward_input(d_normed, index > 0, d_rows, name, width, low_rank);
             }
             let d_norm = gradients.data_mut(&names.attention_norm);
-            rmsnorm::backward(dx, d_norm, d_normed, &block.input_root, &block.input, norm);
+            rmsnorm::backward(dx, d_norm, d_normed, &block.input_root, input, norm);
         }
         if let Some(d_table) = gradients.data_mut(weights.name(&self.names.embedding)) {
             embedding::backward(d_table, &batch.ids, dx, width);
