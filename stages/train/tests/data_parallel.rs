@@ -22,14 +22,14 @@ struct Meeting {
 }
 
 struct Rank<'a> {
-    rank: usize,
+    number: usize,
     size: usize,
     meeting: &'a Meeting,
 }
 
-impl<'a> Rank<'a> {
+impl Rank<'_> {
     fn exchange<T: Clone>(&self, place: &Mutex<Vec<T>>, own: T) -> Vec<T> {
-        place.lock().unwrap()[self.rank] = own;
+        place.lock().unwrap()[self.number] = own;
         self.meeting.barrier.wait();
         let all = place.lock().unwrap().clone();
         self.meeting.barrier.wait();
@@ -39,7 +39,7 @@ impl<'a> Rank<'a> {
 
 impl Collective for Rank<'_> {
     fn rank(&self) -> usize {
-        self.rank
+        self.number
     }
 
     fn size(&self) -> usize {
@@ -139,7 +139,7 @@ fn train_on_ranks(settings: &Optimisation, size: usize) -> Vec<(Parameters, Vec<
             .map(|rank| {
                 scope.spawn(move || {
                     let rank = Rank {
-                        rank,
+                        number: rank,
                         size,
                         meeting,
                     };
@@ -185,7 +185,7 @@ fn processes_that_do_not_fit_the_tree_are_refused() {
     };
     for (ranks, size, fits) in [(4, 2, true), (6, 6, true), (6, 3, false), (2, 4, false)] {
         let rank = Rank {
-            rank: 0,
+            number: 0,
             size,
             meeting: &meeting,
         };
