@@ -236,7 +236,7 @@ fn products(size: &str) {
         let flops = 2 * rows * inputs * outputs;
         let rates = one.install(|| {
             let forward = gflops(flops, || {
-                linear::forward(&mut y, false, &x, &weight, inputs)
+                linear::forward(&mut y, false, &x, &weight, inputs);
             });
             let input = gflops(flops, || {
                 linear::backward_input(&mut dx, false, &y, &weight, inputs);
