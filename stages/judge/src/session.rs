@@ -131,7 +131,7 @@ pub(crate) fn judge_all<P: Program>(
     let options = how.sandbox_options();
     let sandbox = Sandbox::new(&options).context("cannot start the sandbox")?;
     let isolation = sandbox.isolation().to_string();
-    ctx.info(format!("programs run isolated by {isolation}"));
+    ctx.info(format!("programs run under {isolation}"));
     if how.unsafe_mode {
         ctx.warn("unsafe_mode is on: programs may run without isolation");
     }

@@ -79,7 +79,7 @@ fn sandbox_check() -> Check {
         Ok(sandbox) => Check {
             name: "isolation",
             good: true,
-            detail: sandbox.isolation().to_string(),
+            detail: sandbox.isolation().to_string().replace("isolation=", ""),
         },
         Err(error) => Check {
             name: "isolation",
