@@ -98,9 +98,8 @@ impl Grader {
             rules,
         };
         let mut cost = Cost::default();
-        let program = match trials(&rules).compile(language, source, &mut cost)? {
-            Ok(program) => program,
-            Err(_) => return Ok(Grade::default()),
+        let Ok(program) = trials(&rules).compile(language, source, &mut cost)? else {
+            return Ok(Grade::default());
         };
         let public = Suite {
             tests: suite.tests[..suite.public].to_vec(),

@@ -34,6 +34,9 @@ use std::time::Instant;
 
 const STATE: &str = "ppo.json";
 
+/// A part of a program's reward.
+type Part = fn(&Rollout) -> Option<f64>;
+
 struct Run<'a, E> {
     what: &'a What,
     ctx: &'a Ctx<'a>,
@@ -346,7 +349,6 @@ impl<'a, E: Execution> Run<'a, E> {
             let all: f64 = rows.iter().map(gap).sum();
             values.push(("rollout/sampler_gap", all / tokens.max(1.0)));
         }
-        type Part = fn(&Rollout) -> Option<f64>;
         let parts: [(&str, Part); 3] = [
             ("rewards/compiles", |row| row.compiles),
             ("rewards/public_tests", |row| row.public_tests),
