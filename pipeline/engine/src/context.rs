@@ -217,10 +217,15 @@ impl Shards {
         self.count
     }
 
+    /// Whether one is made.
+    pub fn is_done(&self, index: usize) -> bool {
+        self.partial.has_shard(index)
+    }
+
     /// Those still to be made.
     pub fn missing(&self) -> Vec<usize> {
         (0..self.count)
-            .filter(|index| !self.partial.has_shard(*index))
+            .filter(|index| !self.is_done(*index))
             .collect()
     }
 

@@ -134,7 +134,7 @@ impl Stage for Triplets {
         let shards = ctx.shards(plan.shards.len())?;
         let progress = ctx.progress("triplets", "correct solutions", Some(plan.queries()));
         for (number, shard) in plan.shards.iter().enumerate() {
-            if shards.missing().contains(&number) {
+            if !shards.is_done(number) {
                 ctx.check_cancelled()?;
                 let rows = shard_rows(&plan, shard, what, ctx.seed(), &statements)?;
                 shards.write(number, |path| table::write(path, rows).map(|_| ()))?;

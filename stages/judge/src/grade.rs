@@ -7,6 +7,7 @@
 
 use crate::{
     rules::{How, Rules},
+    session::problem_rows,
     suite::{Suite, SuiteRow},
     trial::{Cost, Trials, language},
 };
@@ -43,10 +44,6 @@ impl Grader {
     /// The table cannot be read, or programs cannot be isolated here.
     pub fn open(ctx: &Ctx) -> anyhow::Result<Self> {
         let problems = Table::<SuiteRow>::open(ctx.input("problems")?, &ctx.label("problems"))?;
-        let mut rows = BTreeMap::new();
-        for (number, row) in (0..).zip(problems.rows()?) {
-            rows.insert(row?.problem_id, number);
-        }
         let options = How::default().sandbox_options();
         Ok(Self {
             threads: rayon::ThreadPoolBuilder::new()
@@ -55,7 +52,7 @@ impl Grader {
                 .context("cannot start the judging threads")?,
             sandbox: Sandbox::new(&options).context("cannot start the sandbox")?,
             problems,
-            rows,
+            rows: problem_rows(ctx)?,
         })
     }
 

@@ -183,14 +183,13 @@ pub(crate) fn for_each_judged(
     Ok(())
 }
 
-/// Which rows of the table of programs belong to which problem.
-fn works(ctx: &Ctx, programs_port: &str) -> anyhow::Result<Vec<Work>> {
-    let label = ctx.label(programs_port);
+/// The row of every problem in the table of problems.
+pub(crate) fn problem_rows(ctx: &Ctx) -> anyhow::Result<BTreeMap<String, u64>> {
     let problems = Table::<ProblemId>::open(ctx.input("problems")?, &ctx.label("problems"))?;
-    let mut problem_rows = BTreeMap::new();
+    let mut rows = BTreeMap::new();
     for (number, row) in (0..).zip(problems.rows()?) {
         let problem_id = row?.problem_id;
-        if let Some(first) = problem_rows.insert(problem_id.clone(), number) {
+        if let Some(first) = rows.insert(problem_id.clone(), number) {
             bail!(
                 "problem `{problem_id}` stands twice in {}, in rows {first} and {number}; \
                  problem_id must be unique",
@@ -198,6 +197,13 @@ fn works(ctx: &Ctx, programs_port: &str) -> anyhow::Result<Vec<Work>> {
             );
         }
     }
+    Ok(rows)
+}
+
+/// Which rows of the table of programs belong to which problem.
+fn works(ctx: &Ctx, programs_port: &str) -> anyhow::Result<Vec<Work>> {
+    let label = ctx.label(programs_port);
+    let problem_rows = problem_rows(ctx)?;
     let mut works: Vec<Work> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     let ids = Table::<ProblemId>::open(ctx.input(programs_port)?, &label)?;

@@ -17,7 +17,7 @@ use crate::pairs::{self, Pair};
 use crate::settings::How;
 use crate::training_loop;
 use crate::training_settings;
-use crate::tuning::{self, Lora, Pass, Train, Tuned};
+use crate::tuning::{self, Lora, Pass, Train};
 use anyhow::Result;
 use corpus::table;
 use engine::{Ctx, Input, Invalid, Output, Stage};
@@ -160,15 +160,14 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let encoder = Encoder::load(folder, &config)?;
     let longest = (what.max_tokens as usize).min(config.max_positions);
     let loaded = pairs::load(ctx, &encoder, longest, what.validation_share)?;
-    let adapter = what.train.begin(
+    let mut tuned = what.train.begin(
         &what.adapter,
         what.lm_head,
         &[],
-        &config,
+        config,
         &mut parameters,
         ctx.seed(),
     )?;
-    let mut tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
     tuned.workspace = how.workspace();
     let mut objective = Preference::new(tuned, what.options(), what.batch_size as usize);
     let reference = reference(ctx, &mut objective, &parameters, &loaded)?;
@@ -185,11 +184,7 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     );
     let outcome = training_loop::train(&mut objective, parameters, &what.optimisation(), how, ctx)?;
     outcome.metrics.write(&ctx.output("metrics"))?;
-    let checkpoint = Checkpoint {
-        config,
-        parameters: outcome.parameters,
-    };
-    tuning::write(ctx, checkpoint, adapter.as_ref(), folder)
+    tuning::write(ctx, objective.tuned(), outcome.parameters, folder)
 }
 
 /// The reference's log-probabilities of all pairs, training pairs first; writes output
@@ -201,16 +196,13 @@ fn reference(
     loaded: &pairs::Loaded,
 ) -> Result<Vec<[f64; 2]>> {
     let all: Vec<&Pair> = loaded.train.iter().chain(&loaded.validation).collect();
-    let pieces: Vec<Vec<Pair>> = all
-        .chunks(PAIRS_AT_ONCE)
-        .map(|pairs| pairs.iter().map(|&pair| pair.clone()).collect())
-        .collect();
+    let pieces: Vec<&[&Pair]> = all.chunks(PAIRS_AT_ONCE).collect();
     let shards = ctx.shards(pieces.len())?;
     let progress = ctx.progress("reference", "pairs", Some(all.len() as u64));
     let mut rows = Vec::with_capacity(all.len());
-    for (index, pairs) in pieces.iter().enumerate() {
+    for (index, &pairs) in pieces.iter().enumerate() {
         ctx.check_cancelled()?;
-        if shards.missing().contains(&index) {
+        if !shards.is_done(index) {
             let found = objective.log_probs(parameters, pairs, Pass::Base)?;
             let made = pairs
                 .iter()

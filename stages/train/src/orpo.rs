@@ -15,7 +15,7 @@ use crate::pairs;
 use crate::settings::How;
 use crate::training_loop;
 use crate::training_settings;
-use crate::tuning::{self, Lora, Train, Tuned};
+use crate::tuning::{self, Lora, Train};
 use anyhow::Result;
 use engine::{Ctx, Input, Invalid, Output, Stage};
 use loss::{Options, Sft};
@@ -100,15 +100,14 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let encoder = Encoder::load(folder, &config)?;
     let longest = (what.max_tokens as usize).min(config.max_positions);
     let loaded = pairs::load(ctx, &encoder, longest, what.validation_share)?;
-    let adapter = what.train.begin(
+    let mut tuned = what.train.begin(
         &what.adapter,
         what.lm_head,
         &[],
-        &config,
+        config,
         &mut parameters,
         ctx.seed(),
     )?;
-    let mut tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
     tuned.workspace = how.workspace();
     let options = Options {
         lambda: what.lambda,
@@ -117,9 +116,5 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let mut objective = OddsRatio::new(tuned, options, loaded);
     let outcome = training_loop::train(&mut objective, parameters, &what.optimisation(), how, ctx)?;
     outcome.metrics.write(&ctx.output("metrics"))?;
-    let checkpoint = Checkpoint {
-        config,
-        parameters: outcome.parameters,
-    };
-    tuning::write(ctx, checkpoint, adapter.as_ref(), folder)
+    tuning::write(ctx, objective.tuned(), outcome.parameters, folder)
 }

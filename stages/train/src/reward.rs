@@ -17,7 +17,7 @@ use crate::pairs;
 use crate::settings::How;
 use crate::training_loop;
 use crate::training_settings;
-use crate::tuning::{self, Lora, Train, Tuned};
+use crate::tuning::{self, Lora, Train};
 use anyhow::{Context as _, Result};
 use engine::{Ctx, Input, Invalid, Output, Stage};
 use loss::Quality;
@@ -126,15 +126,14 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     } = scored;
     let longest = (what.max_tokens as usize).min(config.max_positions);
     let loaded = pairs::load(ctx, &encoder, longest, what.validation_share)?;
-    let adapter = what.train.begin(
+    let mut tuned = what.train.begin(
         &what.adapter,
         false,
         &["score"],
-        &config,
+        config,
         &mut parameters,
         ctx.seed(),
     )?;
-    let mut tuned = Tuned::new(config.clone(), &parameters, adapter.clone(), ctx.seed());
     tuned.workspace = how.workspace();
     let options = Options {
         margin: what.margin,
@@ -144,11 +143,7 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let outcome = training_loop::train(&mut objective, parameters, &what.optimisation(), how, ctx)?;
     outcome.metrics.write(&ctx.output("metrics"))?;
     let quality = objective.quality(&outcome.parameters, &|| false)?;
-    let checkpoint = Checkpoint {
-        config,
-        parameters: outcome.parameters,
-    };
-    tuning::write(ctx, checkpoint, adapter.as_ref(), folder)?;
+    tuning::write(ctx, objective.tuned(), outcome.parameters, folder)?;
     let Some(quality) = quality else {
         ctx.warn("no pair is held out, so nothing says what the reward model is worth: raise validation_share");
         return Ok(());

@@ -21,6 +21,13 @@ use std::time::{Duration, Instant};
 /// Sums over rows, by metric name; `loss` is always there.
 pub type Sums = BTreeMap<&'static str, f64>;
 
+/// Adds values to the sums of their names.
+pub(crate) fn add_all<const N: usize>(sums: &mut Sums, names: [&'static str; N], values: [f64; N]) {
+    for (name, value) in names.into_iter().zip(values) {
+        *sums.entry(name).or_default() += value;
+    }
+}
+
 /// An algorithm: how its data is cut into rows, and the loss and gradients of rows.
 pub trait Objective {
     /// Number of items (examples, pairs) of one epoch.

@@ -75,8 +75,9 @@ impl Lora {
 }
 
 impl Train {
-    /// Adds a fresh adapter to the weights, unless all are trained; `head` says whether the
-    /// language-model head is adapted, `whole` are modules that are trained in full beside it.
+    /// A network to train. Adds a fresh adapter to the weights, unless all are trained; `head`
+    /// says whether the language-model head is adapted, `whole` are modules that are trained in
+    /// full beside it.
     ///
     /// # Errors
     /// The adapter does not fit the model.
@@ -85,12 +86,12 @@ impl Train {
         lora: &Lora,
         head: bool,
         whole: &[&str],
-        config: &Config,
+        config: Config,
         parameters: &mut Parameters,
         seed: u64,
-    ) -> Result<Option<Adapter>> {
+    ) -> Result<Tuned> {
         if self == Self::Full {
-            return Ok(None);
+            return Ok(Tuned::new(config, parameters, None, seed));
         }
         let lora = LoraConfig {
             rank: lora.rank as usize,
@@ -100,7 +101,8 @@ impl Train {
             targets: Targets::AllLinear { head },
             modules_to_save: whole.iter().map(|&name| name.to_owned()).collect(),
         };
-        Adapter::attach("default", lora, config, parameters, seed).map(Some)
+        let adapter = Adapter::attach("default", lora, &config, parameters, seed)?;
+        Ok(Tuned::new(config, parameters, Some(adapter), seed))
     }
 }
 
@@ -252,19 +254,18 @@ fn weights<'a>(
     }
 }
 
-/// Writes outputs `model` (with the adapter merged, and the files of `start` carried along) and
-/// `adapter`.
+/// Writes what was trained to outputs `model` (with the adapter merged, and the files of `start`
+/// carried along) and `adapter`.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(
-    ctx: &Ctx,
-    mut checkpoint: Checkpoint,
-    adapter: Option<&Adapter>,
-    start: &Path,
-) -> Result<()> {
+pub fn write(ctx: &Ctx, tuned: &Tuned, parameters: Parameters, start: &Path) -> Result<()> {
+    let mut checkpoint = Checkpoint {
+        config: tuned.network.config().clone(),
+        parameters,
+    };
     let folder = ctx.output("adapter");
-    if let Some(adapter) = adapter {
+    if let Some(adapter) = tuned.adapter() {
         let Checkpoint { config, parameters } = &checkpoint;
         lora::write(adapter, config, None, parameters, &folder)?;
         let change = adapter.merge(&mut checkpoint);

@@ -7,10 +7,11 @@
 
 use super::loss::{Answer, Loss, Options, loss};
 use crate::pairs::{self, Labels, Pair, Place, sum};
-use crate::training_loop::{Objective, Sums};
+use crate::training_loop::{Objective, Sums, add_all};
 use crate::tuning::{Pass, Tuned};
 use anyhow::{Result, ensure};
 use model::parameters::Parameters;
+use std::borrow::Borrow;
 use std::ops::Range;
 
 /// What one model's log-probabilities may differ by between batches, per token, in nats.
@@ -55,6 +56,11 @@ impl Preference {
         (self.train, self.validation) = (train, validation);
     }
 
+    /// What is trained.
+    pub fn tuned(&self) -> &Tuned {
+        &self.tuned
+    }
+
     /// Log-probabilities of both answers of each pair; [`Pass::Base`] is the reference.
     ///
     /// # Errors
@@ -62,11 +68,12 @@ impl Preference {
     pub fn log_probs(
         &mut self,
         parameters: &Parameters,
-        pairs: &[Pair],
+        pairs: &[impl Borrow<Pair>],
         pass: Pass,
     ) -> Result<Vec<[f64; 2]>> {
         let mut found = Vec::with_capacity(pairs.len());
         for pairs in pairs.chunks(self.batch_size) {
+            let pairs = pairs.iter().map(Borrow::borrow);
             let (batch, places) = pairs::batch(pairs, Labels::Answers)?;
             self.tuned.forward(parameters, &batch, pass)?;
             let log_probs = self.tuned.log_probs(parameters, &batch, 1.0, pass);
@@ -117,9 +124,7 @@ fn add(sums: &mut Sums, names: [&'static str; 8], loss: &Loss, log_probs: [f64; 
         log_probs[1],
         loss.nll,
     ];
-    for (name, value) in names.into_iter().zip(values) {
-        *sums.entry(name).or_default() += value;
-    }
+    add_all(sums, names, values);
 }
 
 const TRAINING: [&str; 8] = [

@@ -7,7 +7,7 @@
 
 use super::loss::{Options, Sft, odds_ratio};
 use crate::pairs::{self, Labels, Loaded, Pair, Place, sum};
-use crate::training_loop::{Objective, Sums};
+use crate::training_loop::{Objective, Sums, add_all};
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::parameters::Parameters;
@@ -31,6 +31,11 @@ impl OddsRatio {
             pairs,
             token_weight: 0.0,
         }
+    }
+
+    /// What is trained.
+    pub fn tuned(&self) -> &Tuned {
+        &self.tuned
     }
 
     fn labels(&self) -> Labels {
@@ -125,12 +130,6 @@ const VALIDATION: [&str; 9] = [
     "validation_logps/chosen",
 ];
 
-fn add(sums: &mut Sums, names: [&'static str; 9], values: [f64; 9]) {
-    for (name, value) in names.into_iter().zip(values) {
-        *sums.entry(name).or_default() += value;
-    }
-}
-
 impl Objective for OddsRatio {
     fn items(&self) -> usize {
         self.pairs.train.len()
@@ -168,7 +167,7 @@ impl Objective for OddsRatio {
         let mut sums = Sums::new();
         for place in &places {
             let values = self.pair(&log_probs, place, scale, &mut d_log_probs);
-            add(&mut sums, TRAINING, values);
+            add_all(&mut sums, TRAINING, values);
         }
         self.tuned
             .backward(parameters, gradients, &batch, &d_log_probs, None, 1.0);
@@ -193,7 +192,7 @@ impl Objective for OddsRatio {
                 .tuned
                 .log_probs(parameters, &batch, 1.0, Pass::Evaluation);
             let mut unused = vec![0.0; batch.len()];
-            add(
+            add_all(
                 &mut sums,
                 VALIDATION,
                 self.pair(&log_probs, &places[0], 0.0, &mut unused),

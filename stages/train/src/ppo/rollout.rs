@@ -115,12 +115,11 @@ pub fn places(rows: &[&Rollout]) -> Vec<std::ops::Range<usize>> {
 }
 
 impl Models<'_> {
-    /// Fills in what the models say of some programs; returns the largest and the summed
-    /// difference between the sampler's log-probabilities and the trainer's.
+    /// Fills in what the models say of some programs; returns the summed difference between the sampler's log-probabilities and the trainer's.
     ///
     /// # Errors
     /// A program does not fit a model.
-    pub fn look_at(&mut self, rows: &mut [Rollout]) -> Result<(f64, f64)> {
+    pub fn look_at(&mut self, rows: &mut [Rollout]) -> Result<f64> {
         let mut batch = Batch::new();
         for row in rows.iter() {
             row.push(&mut batch)?;
@@ -150,12 +149,10 @@ impl Models<'_> {
             &batch,
             Pass::Evaluation,
         )?;
-        let (mut largest, mut sum) = (0.0_f64, 0.0);
+        let mut sum = 0.0;
         for (row, place) in rows.iter_mut().zip(places) {
             for (sampled, own) in row.sampler_log_probs.iter().zip(&plain[place.clone()]) {
-                let difference = f64::from((sampled - own).abs());
-                largest = largest.max(difference);
-                sum += difference;
+                sum += f64::from((sampled - own).abs());
             }
             row.log_probs = log_probs[place.clone()].to_vec();
             row.reference_log_probs = reference[place.clone()].to_vec();
@@ -163,6 +160,6 @@ impl Models<'_> {
             row.values = values[place.start - 1..place.end - 1].to_vec();
             row.score = f64::from(scores[place.end - 1]);
         }
-        Ok((largest, sum))
+        Ok(sum)
     }
 }

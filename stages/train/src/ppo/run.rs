@@ -118,11 +118,11 @@ impl<'a, E: Execution> Run<'a, E> {
         let longest = (what.max_prompt_tokens as usize).min(config.max_positions - 1);
         let prompts = prompts::load(ctx, &encoder, &what.languages, longest)?;
         let reference = (what.train == Train::Full).then(|| parameters.clone());
-        let adapter = what.train.begin(
+        let policy = what.train.begin(
             &what.adapter,
             what.lm_head,
             &[],
-            &config,
+            config.clone(),
             &mut parameters,
             ctx.seed(),
         )?;
@@ -135,7 +135,6 @@ impl<'a, E: Execution> Run<'a, E> {
                 .tensors
                 .insert(name.to_owned(), Tensor::zeros(&shape));
         }
-        let policy = Tuned::new(config.clone(), &parameters, adapter, ctx.seed());
         let adam = AdamWConfig {
             beta1: what.beta1,
             beta2: what.beta2,
@@ -184,7 +183,7 @@ impl<'a, E: Execution> Run<'a, E> {
     fn batch(&mut self, shards: &Shards) -> Result<Vec<Rollout>> {
         self.ctx.check_cancelled()?;
         let batch = self.state.batches;
-        let fresh = shards.missing().contains(&(batch as usize));
+        let fresh = !shards.is_done(batch as usize);
         let mut rows = if fresh {
             let mut rows = self.draw()?;
             self.look_at(&mut rows)?;
@@ -291,7 +290,7 @@ impl<'a, E: Execution> Run<'a, E> {
                 reward_parameters: &self.reward_parameters,
                 temperature: self.what.temperature as f32,
             };
-            sum += models.look_at(rows)?.1;
+            sum += models.look_at(rows)?;
         }
         let tokens: usize = rows.iter().map(|row| row.token_ids.len()).sum();
         let gap = sum / tokens.max(1) as f64;
@@ -481,11 +480,7 @@ impl<'a, E: Execution> Run<'a, E> {
         // A language model's folder has no place for the critic's head.
         parameters.tensors.remove(VALUE_WEIGHT);
         parameters.tensors.remove(VALUE_BIAS);
-        let checkpoint = Checkpoint {
-            config: self.policy.network.config().clone(),
-            parameters,
-        };
-        tuning::write(ctx, checkpoint, self.policy.adapter(), folder)
+        tuning::write(ctx, &self.policy, parameters, folder)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::loss::{Quality, loss};
 use crate::pairs::{self, Labels, Loaded, Pair, Place};
-use crate::training_loop::{Objective, Sums};
+use crate::training_loop::{Objective, Sums, add_all};
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
@@ -58,6 +58,11 @@ impl BradleyTerry {
             batch_size,
             pairs,
         }
+    }
+
+    /// What is trained.
+    pub fn tuned(&self) -> &Tuned {
+        &self.tuned
     }
 
     /// What the model is worth on the held-out pairs; nothing if there are none, or if `stop`
@@ -147,14 +152,13 @@ impl Objective for BradleyTerry {
             let found = loss(chosen, rejected, margin, self.options.centering);
             d_scores[place.chosen.end - 1] = (scale * found.d_chosen) as f32;
             d_scores[place.rejected.end - 1] = (scale * found.d_rejected) as f32;
-            for (name, value) in [
-                ("loss", found.loss),
-                ("accuracy", f64::from(u8::from(chosen > rejected))),
-                ("margin", chosen - rejected),
-                ("mean_reward", 0.5 * (chosen + rejected)),
-            ] {
-                *sums.entry(name).or_default() += value;
-            }
+            let right = f64::from(u8::from(chosen > rejected));
+            let mean = 0.5 * (chosen + rejected);
+            add_all(
+                &mut sums,
+                ["loss", "accuracy", "margin", "mean_reward"],
+                [found.loss, right, chosen - rejected, mean],
+            );
         }
         let hidden = self.tuned.workspace.hidden();
         let weights = self.tuned.weights(parameters, Pass::Training);
