@@ -41,6 +41,8 @@ pub(crate) struct RecipeArgs {
 pub(crate) enum Command {
     /// Make what is missing, up to the given nodes (all, if none are named).
     Run(RunArgs),
+    /// Run a recipe under several seeds and compare its rows over all of them.
+    Seeds(SeedsArgs),
     /// What a run would do, by the very look-up that it makes.
     Plan(PlanArgs),
     /// Why a node has to run.
@@ -99,6 +101,23 @@ pub(crate) struct RunArgs {
     /// Say nothing but errors.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// Each seed draws problems, weights and programs anew. Results lie under RECIPE-seed-N in the
+/// artifacts' refs. Example: `iota seeds --seeds 17,18,19 --recipe mini`
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SeedsArgs {
+    /// The seeds, as in 17,18,19.
+    #[arg(long, value_delimiter = ',', required = true, num_args = 1)]
+    pub(crate) seeds: Vec<u64>,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    /// Draws of the bootstrap and of the randomisation test.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) resamples: u64,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -22,7 +22,7 @@ pub(crate) fn problem(output: &Output, path: &Path) -> std::io::Result<Option<St
             let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes);
             Ok(parsed.err().map(|error| format!("is not JSON: {error}")))
         }
-        Kind::Text => {
+        Kind::Text | Kind::Page => {
             let bytes = fs_err::read(path)?;
             Ok(std::str::from_utf8(&bytes)
                 .err()

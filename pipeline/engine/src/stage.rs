@@ -87,6 +87,8 @@ pub enum Kind {
     Json,
     /// A text file.
     Text,
+    /// A page for a browser (HTML), whole in one file.
+    Page,
     /// Inputs only: a file of any format.
     Any,
 }
@@ -98,6 +100,7 @@ impl Kind {
             Self::Table => "parquet",
             Self::Json => "json",
             Self::Text => "md",
+            Self::Page => "html",
             Self::Tree | Self::Any => "",
         }
     }
@@ -112,6 +115,8 @@ pub enum Arity {
     Optional,
     /// One or more, in the recipe's order.
     Many,
+    /// None or more, in the recipe's order.
+    Any,
 }
 
 /// A named input.
@@ -161,6 +166,12 @@ impl Input {
         self.arity = Arity::Many;
         self
     }
+    /// Takes none or more.
+    #[must_use]
+    pub const fn any_number(mut self) -> Self {
+        self.arity = Arity::Any;
+        self
+    }
 }
 
 /// A named output.
@@ -199,6 +210,13 @@ impl Output {
         Self {
             name,
             kind: Kind::Text,
+        }
+    }
+    /// A page for a browser.
+    pub const fn page(name: &'static str) -> Self {
+        Self {
+            name,
+            kind: Kind::Page,
         }
     }
     /// The file name under which a run writes it.

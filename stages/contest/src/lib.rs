@@ -47,6 +47,8 @@ pub struct Options {
     pub incorrect_per_problem: usize,
     /// Languages of the programs.
     pub languages: Vec<Language>,
+    /// The families to draw from, by name; all if empty.
+    pub families: Vec<String>,
 }
 
 impl Default for Options {
@@ -59,6 +61,7 @@ impl Default for Options {
             solutions_per_problem: 8,
             incorrect_per_problem: 6,
             languages: vec![Language::Python3, Language::Cpp],
+            families: Vec::new(),
         }
     }
 }
@@ -154,7 +157,10 @@ pub fn families() -> Vec<Family> {
 
 /// Makes the problems, family by family.
 pub fn generate(options: &Options) -> Vec<Problem> {
-    let families = families();
+    let mut families = families();
+    if !options.families.is_empty() {
+        families.retain(|family| options.families.iter().any(|name| name == family.name));
+    }
     let weights: usize = families.iter().map(|family| family.weight).sum();
     let unit = options.problems as f64 / weights.max(1) as f64;
     let mut problems = Vec::new();

@@ -33,6 +33,9 @@ pub struct What {
     pub incorrect_per_problem: usize,
     /// Languages of the programs: `python3`, `cpp`.
     pub languages: Vec<crate::Language>,
+    /// Families to draw from, such as `filter-map-reduce`; empty means all. Few families make
+    /// a narrow task, one that a very small model can learn in minutes.
+    pub families: Vec<String>,
 }
 
 impl Default for What {
@@ -45,14 +48,15 @@ impl Default for What {
             solutions_per_problem: options.solutions_per_problem,
             incorrect_per_problem: options.incorrect_per_problem,
             languages: options.languages,
+            families: options.families,
         }
     }
 }
 
 impl Stage for Contest {
     const NAME: &'static str = "contest";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 1: first. 2: families can be chosen; list problems have misread programs.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Makes the embedded contest: small problems by rule.";
     const INPUTS: &'static [Input] = &[];
     const OUTPUTS: &'static [Output] = &[Output::table("problems"), Output::table("solutions")];
@@ -71,7 +75,23 @@ impl Stage for Contest {
             what.tests_per_problem >= 3,
             "tests_per_problem",
             "must be at least 3",
-        )
+        )?;
+        let known = crate::families();
+        let name = |name: &&String| known.iter().any(|family| family.name == name.as_str());
+        match what.families.iter().find(|wanted| !name(wanted)) {
+            None => Ok(()),
+            Some(unknown) => Err(Invalid::new(
+                "families",
+                format!(
+                    "names `{unknown}`; the families are {}",
+                    known
+                        .iter()
+                        .map(|family| family.name)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ),
+            )),
+        }
     }
 
     fn run(what: &What, _how: &NoHow, ctx: &Ctx) -> anyhow::Result<()> {
@@ -83,6 +103,7 @@ impl Stage for Contest {
             solutions_per_problem: what.solutions_per_problem,
             incorrect_per_problem: what.incorrect_per_problem,
             languages: what.languages.clone(),
+            families: what.families.clone(),
         });
         let progress = ctx.progress("problems", "problems", Some(made.len() as u64));
         let mut problems = TableWriter::create(&ctx.output("problems"))?;

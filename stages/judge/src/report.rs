@@ -1,9 +1,10 @@
-//! Stage `report`: the paper's Table 1 from tables of verdicts, one row a model.
+//! Stage `report`: the paper's Table 1 from tables of verdicts, one row a model, and the curves.
 //!
 //! Reads `problems`, one table `verdicts` for each name in `rows`, in that order, and as
 //! `judged` the reports of the same judge stages (in any order, matched by the digest of the
-//! verdicts they are for), which say under which rules and isolation programs ran. Writes
-//! `table` (Markdown) and `report` (JSON, all numbers). Paper, section 4.
+//! verdicts they are for), which say under which rules and isolation programs ran; `metrics`, a
+//! table for each name in `curves`, if there are any. Writes `table` (Markdown), `page` (the same
+//! with curves, for a browser) and `report` (JSON, all numbers). Paper, section 4.
 //!
 //! Promises: every row names the BLAKE3 digest of the verdicts it was computed from. All rows
 //! are measured on the same problems: those of the split that have tests and that at least one
@@ -11,19 +12,24 @@
 //!
 //! | reads | writes |
 //! | --- | --- |
-//! | problems, verdicts (many), judged (many) | table, report |
+//! | problems, verdicts (many), judged (many), metrics (any) | table, page, report |
 
+mod curves;
 pub mod markdown;
+mod page;
+mod paired;
 pub mod paper;
+pub mod seeds;
 
 use crate::{
     judge,
-    score::{Counts, Interval, bootstrap, mcnemar, n_at_k, pass_at_k},
+    score::{Counts, Interval, bootstrap, n_at_k, pass_at_k},
     tally::{Tally, digest},
 };
 use anyhow::{Context as _, ensure};
 use corpus::{schema::TestCase, table::Table};
 use engine::{Ctx, Input, Invalid, NoHow, Output, Stage};
+use paired::Paired;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +43,10 @@ pub struct Report;
 pub struct What {
     /// The name of each table of verdicts, in the order of the input.
     pub rows: Vec<String>,
+    /// The row that all others are held against; empty means the first.
+    pub against: String,
+    /// The name of each table of metrics, in the order of the input.
+    pub curves: Vec<String>,
     /// The split whose problems are reported on.
     pub split: String,
     /// The `k` of each pass@k.
@@ -53,6 +63,8 @@ impl Default for What {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
+            against: String::new(),
+            curves: Vec::new(),
             split: "test".to_owned(),
             pass_at: vec![1, 10, 100, 1000],
             n_at_k: vec![(10, 1000)],
@@ -94,7 +106,9 @@ pub struct Numbers {
     pub problems_without_tests: Vec<String>,
     /// One for each table of verdicts.
     pub rows: Vec<RowNumbers>,
-    /// Each row against the first.
+    /// The row that the others are held against.
+    pub against: String,
+    /// Each other row against it.
     pub paired: Vec<Paired>,
     /// Published rows.
     pub paper: Vec<paper::PaperRow>,
@@ -142,30 +156,22 @@ pub struct PerProblem {
     pub samples: u64,
 }
 
-/// A row against the first one, on the same problems.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Paired {
-    /// The row.
-    pub name: String,
-    /// Problems that only the first row solves.
-    pub only_first: Vec<String>,
-    /// Problems that only this row solves.
-    pub only_this: Vec<String>,
-    /// McNemar's exact two-sided p.
-    pub p_value: f64,
-}
-
-/// Version 1: first.
 impl Stage for Report {
     const NAME: &'static str = "report";
-    const VERSION: u32 = 1;
+    /// 1: first. 2: pairs against a row of choice, shares compared; the page.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "turns verdicts into the paper's table, with intervals";
     const INPUTS: &'static [Input] = &[
         Input::table("problems"),
         Input::table("verdicts").many(),
         Input::json("judged").many(),
+        Input::table("metrics").any_number(),
     ];
-    const OUTPUTS: &'static [Output] = &[Output::text("table"), Output::json("report")];
+    const OUTPUTS: &'static [Output] = &[
+        Output::text("table"),
+        Output::page("page"),
+        Output::json("report"),
+    ];
     const SOURCES: &'static [&'static str] = &[
         "judge/src/report.rs",
         "judge/src/report",
@@ -191,6 +197,17 @@ impl Stage for Report {
             "must be names without `|` and line breaks, since they stand in a table",
         )?;
         Invalid::unless(
+            what.against.is_empty() || names.contains(&what.against),
+            "against",
+            "must be one of rows, or empty for the first of them",
+        )?;
+        let curves: BTreeSet<&String> = what.curves.iter().collect();
+        Invalid::unless(
+            curves.len() == what.curves.len(),
+            "curves",
+            "must name each table of metrics once, in the order of inputs.metrics",
+        )?;
+        Invalid::unless(
             what.pass_at.iter().all(|k| *k > 0),
             "pass_at",
             "must be numbers of samples above 0",
@@ -213,7 +230,10 @@ impl Stage for Report {
             ctx.metric(&format!("solved.{}", row.name), row.solved as f64);
         }
         ctx.metric("problems", numbers.problems.len() as f64);
-        fs_err::write(ctx.output("table"), markdown::table(&numbers))?;
+        let table = markdown::table(&numbers);
+        let curves = curves::read(&what.curves, &ctx.inputs("metrics"))?;
+        fs_err::write(ctx.output("page"), page::page(&table, &curves))?;
+        fs_err::write(ctx.output("table"), table)?;
         let json = serde_json::to_string_pretty(&numbers)?;
         fs_err::write(ctx.output("report"), json + "\n")?;
         Ok(())
@@ -306,11 +326,14 @@ fn numbers(what: &What, ctx: &Ctx) -> anyhow::Result<Numbers> {
          the judge stages whose verdicts are bound",
         judged.keys().cloned().collect::<Vec<_>>().join(", ")
     );
+    let named = rows.iter().position(|row| row.name == what.against);
+    let against = named.unwrap_or(0);
     Ok(Numbers {
         split: what.split.clone(),
         problems_not_sampled: not_sampled.cloned().collect(),
         problems_without_tests: with(false).cloned().collect(),
-        paired: rows[1..].iter().map(|row| paired(&rows[0], row)).collect(),
+        against: rows[against].name.clone(),
+        paired: paired::against(&rows, against, what.resamples, ctx.seed()),
         problems,
         rows,
         paper: if what.paper_rows {
@@ -408,22 +431,5 @@ fn row(
             })
             .collect(),
         judged,
-    }
-}
-
-fn paired(first: &RowNumbers, this: &RowNumbers) -> Paired {
-    let only = |a: &RowNumbers, b: &RowNumbers| -> Vec<String> {
-        let solves = |row: &RowNumbers, id: &String| row.per_problem[id].solved > 0;
-        let ids = a.per_problem.keys();
-        ids.filter(|id| solves(a, id) && !solves(b, id))
-            .cloned()
-            .collect()
-    };
-    let (only_first, only_this) = (only(first, this), only(this, first));
-    Paired {
-        name: this.name.clone(),
-        p_value: mcnemar(only_first.len() as u64, only_this.len() as u64),
-        only_first,
-        only_this,
     }
 }

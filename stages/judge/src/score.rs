@@ -130,6 +130,52 @@ pub fn mcnemar(only_first: u64, only_second: u64) -> f64 {
     (2.0 * one_tail).min(1.0)
 }
 
+/// How much larger the second of two paired values is.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Difference {
+    /// Mean over the pairs of second less first.
+    pub mean: f64,
+    /// The middle 95 % of a bootstrap over pairs.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// Two-sided probability of a mean at least as far from 0 if each pair's sign were chance.
+    pub p_value: f64,
+}
+
+/// Compares paired values, such as the shares of right samples of each problem under two models:
+/// bootstrap interval, and the randomisation test that swaps the two of each pair at random
+/// (with the observed arrangement counted, so that p is never 0); `None` without pairs.
+pub fn paired_difference(pairs: &[(f64, f64)], resamples: u64, seed: u64) -> Option<Difference> {
+    let differences: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
+    let interval = bootstrap(&differences, resamples, seed)?;
+    let sum: f64 = differences.iter().sum();
+    // Sums of the same numbers in other signs may differ by rounding alone.
+    let bound = sum.abs() - 1e-9;
+    let as_far = (0..resamples)
+        .filter(|&resample| {
+            let mut generator = rng(seed, "report.signs", resample);
+            let swapped: f64 = differences
+                .iter()
+                .map(|d| {
+                    if below(&mut generator, 2) == 0 {
+                        *d
+                    } else {
+                        -d
+                    }
+                })
+                .sum();
+            swapped.abs() >= bound
+        })
+        .count() as f64;
+    Some(Difference {
+        mean: sum / pairs.len() as f64,
+        low: interval.low,
+        high: interval.high,
+        p_value: (as_far + 1.0) / (resamples as f64 + 1.0),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +281,25 @@ mod tests {
         assert_eq!(bootstrap(&[], 1000, 0), None);
         let sure = bootstrap(&[1.0; 20], 100, 0).expect("there are values");
         assert_eq!((sure.low, sure.high), (1.0, 1.0));
+    }
+
+    #[test]
+    fn a_difference_is_found_where_there_is_one_and_only_there() {
+        let none: Vec<(f64, f64)> = (0..40_u32)
+            .map(|i| (f64::from(i % 5), f64::from((i + 20) % 5)))
+            .collect();
+        let same = paired_difference(&none, 1000, 0).expect("there are pairs");
+        assert_eq!((same.mean, same.p_value), (0.0, 1.0));
+        let better: Vec<(f64, f64)> = (0..40_u32)
+            .map(|i| (f64::from(i % 5), f64::from(i % 5) + f64::from(i % 3)))
+            .collect();
+        let found = paired_difference(&better, 1000, 0).expect("there are pairs");
+        assert!((found.mean - 0.975).abs() < 1e-12);
+        assert!(found.low > 0.6 && found.high < 1.3 && found.p_value < 0.01);
+        // Six pairs, all for the second: exactly 2 of 64 arrangements are as far.
+        let few = paired_difference(&[(0.0, 1.0); 6], 20_000, 1).expect("there are pairs");
+        assert!((few.p_value - 2.0 / 64.0).abs() < 0.005, "{}", few.p_value);
+        assert_eq!(paired_difference(&[], 1000, 0), None);
     }
 
     #[test]

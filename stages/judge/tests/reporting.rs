@@ -166,6 +166,57 @@ fn every_row_names_the_verdicts_it_was_made_of() {
     }
 }
 
+corpus::table! {
+    struct Metric in "metrics" {
+        step: i64,
+        name: String,
+        value: f64,
+    }
+}
+
+#[test]
+fn the_page_holds_the_table_and_the_curves() {
+    let case = case();
+    let points = [(1, 0.5), (2, 0.25), (3, f64::NAN), (4, 0.75)].map(|(step, value)| Metric {
+        step,
+        name: "objective/kl".into(),
+        value,
+    });
+    let metrics = case.bench.table("metrics", points.to_vec());
+    let both = [&case.judged[0], &case.judged[1]];
+    let recipe = |curves: &str| {
+        let bound = format!("judged = {both:?}, metrics = [\"{metrics}\"]");
+        let recipe = case.recipe(&both, &format!("{SETTINGS}\nagainst = \"ppo\"\n{curves}"));
+        recipe.replace(&format!("judged = {both:?}"), &bound)
+    };
+    let summary = case.bench.run(&recipe("curves = [\"<ppo>\"]")).unwrap();
+    let page = fs_err::read_to_string(case.bench.output(&summary, "report", "page")).unwrap();
+    assert!(
+        page.contains("<td>sft</td>") && page.contains("Against ppo"),
+        "{page}"
+    );
+    assert!(page.contains("<summary>&lt;ppo&gt;</summary>"), "{page}");
+    let (_, after) = page.split_once("objective/kl</figcaption><svg").unwrap();
+    let (line, _) = after.split_once("\"/>").unwrap();
+    let (_, points) = line.split_once("points=\"").unwrap();
+    assert_eq!(
+        points.split(' ').count(),
+        3,
+        "what is no number has no place: {points}"
+    );
+    let report = case.bench.json(&summary, "report", "report");
+    let paired = &report["paired"][0];
+    assert_eq!(
+        (&report["against"], &paired["name"]),
+        (&"ppo".into(), &"sft".into())
+    );
+    // a: 0.1 against 0, b: 0 against 0.5; the other row has no samples for c.
+    near(&paired["right_share"]["mean"], (0.1 - 0.5) / 2.0);
+
+    let text = chain(&case.bench.run(&recipe("curves = []")).unwrap_err());
+    assert!(text.contains("inputs.metrics has 1"), "{text}");
+}
+
 #[test]
 fn rows_and_tables_must_match() {
     let case = case();
@@ -176,6 +227,11 @@ fn rows_and_tables_must_match() {
     let both = [&case.judged[0], &case.judged[1]];
     refused(&both, "rows = [\"sft\"]", "has 2 tables");
     refused(&both, "rows = [\"sft\", \"sft\"]", "must name each table");
+    refused(
+        &both,
+        "rows = [\"sft\", \"ppo\"]\nagainst = \"dpo\"",
+        "must be one of rows",
+    );
     refused(
         &both,
         "rows = [\"sft\", \"ppo\"]\nsplit = \"valid\"",

@@ -105,9 +105,7 @@ impl Metrics {
             .iter()
             .rev()
             .take_while(|row| row.step == step as i64);
-        recent
-            .into_iter()
-            .any(|row| row.name.starts_with("validation_"))
+        recent.into_iter().any(|row| row.name.starts_with("eval_"))
     }
 
     /// The mean of the last `count` values of a metric.

@@ -111,7 +111,7 @@ impl Objective for NextToken {
         Ok(if tokens == 0 {
             Vec::new()
         } else {
-            vec![("validation_loss", sum / tokens as f64)]
+            vec![("eval_loss", sum / tokens as f64)]
         })
     }
 }

@@ -3,8 +3,8 @@
 //! Reads a model folder, a reward model's folder, and `problems`, of which only those of split
 //! `train` are asked. Batch by batch: programs are drawn from the policy (`ppo/rollout.rs`),
 //! scored, credited (`ppo/credit.rs`), and learnt from (`ppo/update.rs`). The critic is a head on
-//! the policy's trunk, the reference is the policy without its adapter: no second model of the
-//! policy's size is in memory. Where the paper is silent, defaults are those of TRL 0.8.6, whose
+//! the policy's trunk or an adapter on the reward model's (`ppo/scorer.rs`), the reference is the
+//! policy without its adapter: beside policy and reward model no third one is in memory. Where the paper is silent, defaults are those of TRL 0.8.6, whose
 //! learning rate it has. Absent: top-k and top-p, under which log-probabilities would be others.
 //!
 //! | in | out |
@@ -20,6 +20,7 @@ mod prompts;
 pub mod rollout;
 mod run;
 pub mod score;
+pub mod scorer;
 pub mod update;
 
 use crate::settings::{How, Schedule};
@@ -32,6 +33,17 @@ use kl::{Controller, Penalty};
 use score::Normalisation;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
+
+/// Where the critic is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Critic {
+    /// A head on the policy's trunk, which says 0 at first (TRL's).
+    #[default]
+    Policy,
+    /// An adapter and a head on the reward model's trunk; it starts as the reward model.
+    RewardModel,
+}
 
 /// Settings of `ppo` that change the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,6 +110,12 @@ pub struct What {
     pub clip_value: f64,
     /// Weight of the critic's loss.
     pub value_coefficient: f64,
+    /// Where the critic is: a head on the `policy`, or an adapter on the `reward_model`.
+    pub critic: Critic,
+    /// Highest learning rate of a critic on the reward model; that of the policy if absent.
+    pub critic_learning_rate: Option<f64>,
+    /// What a nat of the policy's entropy is worth; 0 leaves it out.
+    pub entropy_coefficient: f64,
     /// Programs that pass together and whose mean probability ratio is above it are not learnt
     /// from.
     pub ratio_threshold: f64,
@@ -153,6 +171,9 @@ impl Default for What {
             clip: 0.2,
             clip_value: 0.2,
             value_coefficient: 0.1,
+            critic: Critic::Policy,
+            critic_learning_rate: None,
+            entropy_coefficient: 0.0,
             ratio_threshold: 10.0,
             max_grad_norm: 0.0,
             beta1: 0.9,
@@ -178,6 +199,7 @@ impl What {
             } else {
                 0.0
             },
+            entropy_coefficient: self.entropy_coefficient,
             ratio_threshold: self.ratio_threshold,
         }
     }
@@ -213,7 +235,8 @@ pub struct Ppo<E>(PhantomData<E>);
 impl<E: Execution> Stage for Ppo<E> {
     const NAME: &'static str = "ppo";
     /// 1: first version. 2: programs may be run; `rollouts` has three columns for it.
-    const VERSION: u32 = 2;
+    /// 3: metric `objective/entropy`.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str =
         "Trains a model on its own programs, by a reward model's scores and what running them says";
     const INPUTS: &'static [Input] = &[
@@ -350,6 +373,23 @@ impl<E: Execution> Stage for Ppo<E> {
             (
                 from_zero(what.value_coefficient),
                 "value_coefficient",
+                "must be 0 or more",
+            ),
+            (
+                what.critic == Critic::Policy || what.algorithm == Algorithm::Ppo,
+                "critic",
+                "must be left alone with rloo and grpo, which have none",
+            ),
+            (
+                what.critic_learning_rate.is_none_or(from_zero)
+                    && (what.critic_learning_rate.is_none() || what.critic == Critic::RewardModel),
+                "critic_learning_rate",
+                "must be 0 or more, and there only with critic = \"reward_model\": one on the \
+                 policy learns at its rate",
+            ),
+            (
+                from_zero(what.entropy_coefficient),
+                "entropy_coefficient",
                 "must be 0 or more",
             ),
             (

@@ -154,8 +154,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         quality.score_mean,
         quality.score_std
     ));
-    ctx.metric("validation_accuracy", quality.accuracy);
-    ctx.metric("validation_calibration_error", quality.calibration_error);
+    ctx.metric("eval_accuracy", quality.accuracy);
+    ctx.metric("eval_calibration_error", quality.calibration_error);
     let mut text = serde_json::to_string_pretty(&quality)?;
     text.push('\n');
     fs_err::write(ctx.output("model").join(QUALITY), text)?;

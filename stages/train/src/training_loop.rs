@@ -147,8 +147,8 @@ pub fn train<O: Objective>(
     if let Some(loss) = run.metrics.recent_mean("loss", recent) {
         ctx.metric("loss", loss);
     }
-    if let Some(loss) = run.metrics.recent_mean("validation_loss", 1) {
-        ctx.metric("validation_loss", loss);
+    if let Some(loss) = run.metrics.recent_mean("eval_loss", 1) {
+        ctx.metric("eval_loss", loss);
     }
     let mut parameters = run.trainer.parameters;
     if let Some(Round { updates, loss }) = run.best.finish(&mut parameters) {
@@ -276,7 +276,7 @@ impl Run<'_> {
         }
         let loss = measured
             .iter()
-            .find(|(name, _)| *name == "validation_loss")
+            .find(|(name, _)| *name == "eval_loss")
             .map(|(_, loss)| *loss);
         ensure!(
             loss.is_some() || self.settings.keep == Keep::Last,

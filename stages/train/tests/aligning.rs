@@ -58,7 +58,7 @@ fn dpo_prefers_right_programs_of_problems_it_has_not_seen() {
         losses[0]
     );
     assert!(values(&metrics, "rewards/margins")[0].abs() < 1e-4);
-    let held_out = values(&metrics, "validation_rewards/accuracies");
+    let held_out = values(&metrics, "eval_rewards/accuracies");
     assert!(held_out[2] > 0.9, "{held_out:?}");
 
     // The merged folder is the base with the adapter on.
@@ -114,11 +114,11 @@ fn orpo_learns_to_write_and_to_prefer() {
         .run("a", &world.pairs_recipe("orpo", SETTINGS))
         .unwrap();
     let metrics = world.output("a", "orpo", "metrics.parquet");
-    for name in ["validation_nll_loss", "validation_loss"] {
+    for name in ["eval_nll_loss", "eval_loss"] {
         let found = values(&metrics, name);
         assert!(found[2] < 0.8 * found[0], "{name} {found:?}");
     }
-    let right = values(&metrics, "validation_rewards/accuracies");
+    let right = values(&metrics, "eval_rewards/accuracies");
     assert!(right[2] > 0.9, "{right:?}");
 }
 
@@ -224,6 +224,13 @@ fn ppo_learns_the_same_however_often_it_is_killed() {
         (
             "executed",
             format!("{PPO}\nparts = {{ reward_model = 0.5, compiles = 2.0, all_tests = 1.0 }}"),
+        ),
+        (
+            "critic",
+            format!(
+                "{PPO}\ncritic = \"reward_model\"\ncritic_learning_rate = 2e-3\n\
+                 score_normalisation = \"standard\"\nentropy_coefficient = 0.01"
+            ),
         ),
         (
             "rloo",

@@ -91,10 +91,7 @@ fn adaptation_learns_either_text_and_measures_on_other_problems() {
         let measured = &summary.traces["adapt"].metrics;
         assert!(measured["validation_examples"] >= 2.0);
         assert!((measured["examples"] + measured["validation_examples"] - 40.0).abs() < 0.5);
-        let held_out = values(
-            &world.output(text, "adapt", "metrics.parquet"),
-            "validation_loss",
-        );
+        let held_out = values(&world.output(text, "adapt", "metrics.parquet"), "eval_loss");
         assert_eq!(held_out.len(), 3, "before, half-way and at the end");
         assert!(held_out[2].1 < 0.5 * held_out[0].1, "{held_out:?}");
         ends.push(measured["tokens"]);

@@ -116,7 +116,7 @@ fn dpo_agrees_with_trl_in_loss_numbers_and_gradients() {
         let measured = objective.evaluate(&parameters, &|| false).unwrap();
         let (_, loss) = measured
             .into_iter()
-            .find(|(name, _)| *name == "validation_loss")
+            .find(|(name, _)| *name == "eval_loss")
             .unwrap();
         close("held out", loss, sums["loss"]);
     }
@@ -185,8 +185,7 @@ fn orpo_agrees_with_trl_and_with_the_paper() {
         assert!(
             measured
                 .iter()
-                .any(|(name, value)| *name == "validation_loss"
-                    && (value - sums["loss"]).abs() < 1e-5)
+                .any(|(name, value)| *name == "eval_loss" && (value - sums["loss"]).abs() < 1e-5)
         );
     }
     let mut averaged = 0;

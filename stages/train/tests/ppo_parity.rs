@@ -4,6 +4,7 @@
 mod golden;
 
 use golden::{base, close, close_tensor, floats, ids, json, number};
+use model::checkpoint::Checkpoint;
 use model::config::Architecture;
 use model::optimizer::AdamWConfig;
 use model::parameters::{Parameters, Tensor};
@@ -13,6 +14,7 @@ use train::ppo::kl::{Controller, Penalty};
 use train::ppo::loss::Options;
 use train::ppo::rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT};
 use train::ppo::score::{self, Moments};
+use train::ppo::scorer::Scorer;
 use train::ppo::update::{Cut, accumulate};
 use train::trainer::Trainer;
 use train::tuning::Tuned;
@@ -65,14 +67,13 @@ fn policy(tensors: &Parameters) -> (Parameters, Parameters) {
     (parameters, reference)
 }
 
-fn scored(score: Tensor) -> (Tuned, Parameters) {
+fn scored(score: Tensor) -> Checkpoint {
     let mut checkpoint = base();
     checkpoint.config.architecture = Architecture::LlamaScore;
     let tensors = &mut checkpoint.parameters.tensors;
     tensors.remove("lm_head.weight");
     tensors.insert("score.weight".into(), score);
-    let tuned = Tuned::new(checkpoint.config, &checkpoint.parameters, None, 0);
-    (tuned, checkpoint.parameters)
+    checkpoint
 }
 
 /// Rows of a padded array, at the positions of the response.
@@ -112,15 +113,16 @@ fn eight_updates_are_those_of_trl() {
     let (parameters, reference) = policy(&tensors);
     let config = base().config;
     let mut tuned = Tuned::new(config, &parameters, None, 0);
-    let (mut reward, reward_parameters) =
-        scored(floats("rm/score.safetensors").tensors["score.weight"].clone());
+    let mut scorer = Scorer::new(
+        scored(floats("rm/score.safetensors").tensors["score.weight"].clone()),
+        AdamWConfig::default(),
+    );
     let mut rows = rollouts(&golden);
     let mut models = Models {
         policy: &mut tuned,
         parameters: &parameters,
         reference: Some(&reference),
-        reward: &mut reward,
-        reward_parameters: &reward_parameters,
+        scorer: &mut scorer,
         temperature: 1.0,
     };
     for rows in rows.chunks_mut(3) {
@@ -195,6 +197,7 @@ fn eight_updates_are_those_of_trl() {
             &mut tuned,
             parameters,
             gradients,
+            None,
             &programs,
             &Options::default(),
             cut,

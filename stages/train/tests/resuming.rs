@@ -139,7 +139,7 @@ fn the_best_weights_survive_an_interruption() {
     let rows = corpus::table::read::<train::metrics::Metric>(&metrics, "metrics").unwrap();
     let rounds = rows
         .iter()
-        .filter(|row| row.name == "validation_loss" && row.step > 0);
+        .filter(|row| row.name == "eval_loss" && row.step > 0);
     let best = rounds
         .clone()
         .min_by(|a, b| a.value.total_cmp(&b.value))

@@ -13,6 +13,7 @@ mod list;
 mod plan;
 mod recipe;
 mod run;
+mod seeds;
 mod show;
 mod verify;
 mod why;
@@ -30,6 +31,7 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
     match &args.command {
         None => plan::overview(args),
         Some(Command::Run(run)) => run::run(args, run),
+        Some(Command::Seeds(seeds)) => seeds::seeds(args, seeds),
         Some(Command::Plan(plan)) => plan::plan(args, plan),
         Some(Command::Why(why)) => why::why(args, why),
         Some(Command::Status(status)) => plan::status(args, status),

@@ -68,6 +68,7 @@ pub(super) fn recipe(action: &RecipeAction) -> anyhow::Result<Exit> {
                         Arity::One => input.name.to_owned(),
                         Arity::Optional => format!("{}?", input.name),
                         Arity::Many => format!("{}…", input.name),
+                        Arity::Any => format!("{}?…", input.name),
                     })
                     .collect();
                 let outputs: Vec<&str> = stage.outputs.iter().map(|output| output.name).collect();

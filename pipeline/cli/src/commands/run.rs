@@ -6,11 +6,15 @@ use crate::{
     exit::Exit,
     render::{human, progress},
 };
-use engine::{event::Silent, event::Sink, run};
+use engine::{Recipe, Registry, event::Silent, event::Sink, run};
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Instant,
 };
+use store::Store;
 
 /// Set by the first signal; a second SIGINT ends the process at once.
 static CANCEL: AtomicBool = AtomicBool::new(false);
@@ -21,28 +25,7 @@ pub(super) fn run(args: &Args, run_args: &RunArgs) -> anyhow::Result<Exit> {
     let registry = all_stages();
     let recipe = load(&run_args.recipe, &registry)?;
     let store = open(args)?;
-    for name in run_args.force.iter().chain(&run_args.nodes) {
-        recipe.node(name)?;
-    }
-    listen()?;
-    let terminal;
-    let sink: &dyn Sink = if run_args.json {
-        &progress::Json
-    } else if run_args.quiet {
-        &Silent
-    } else {
-        terminal = progress::Terminal::new();
-        &terminal
-    };
-    let options = run::Options {
-        force: run_args.force.iter().cloned().collect(),
-        strict: run_args.strict,
-        keep_going: run_args.keep_going,
-        sink,
-        cancel: &CANCEL,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let summary = run::run(&recipe, &run_args.nodes, &store, &registry, &options)?;
+    let summary = execute(run_args, &recipe, &store, &registry)?;
     if !run_args.quiet && !run_args.json {
         let took = human::seconds(clock.elapsed().as_secs_f64());
         if summary.ran == 0 {
@@ -69,8 +52,49 @@ pub(super) fn run(args: &Args, run_args: &RunArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
+/// Runs a recipe, telling of it as the arguments ask.
+pub(super) fn execute(
+    run_args: &RunArgs,
+    recipe: &Recipe,
+    store: &Store,
+    registry: &Registry,
+) -> anyhow::Result<run::Summary> {
+    for name in run_args.force.iter().chain(&run_args.nodes) {
+        recipe.node(name)?;
+    }
+    listen()?;
+    let terminal;
+    let sink: &dyn Sink = if run_args.json {
+        &progress::Json
+    } else if run_args.quiet {
+        &Silent
+    } else {
+        terminal = progress::Terminal::new();
+        &terminal
+    };
+    let options = run::Options {
+        force: run_args.force.iter().cloned().collect(),
+        strict: run_args.strict,
+        keep_going: run_args.keep_going,
+        sink,
+        cancel: &CANCEL,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Ok(run::run(
+        recipe,
+        &run_args.nodes,
+        store,
+        registry,
+        &options,
+    )?)
+}
+
 fn listen() -> anyhow::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+    static LISTENING: OnceLock<()> = OnceLock::new();
+    if LISTENING.set(()).is_err() {
+        return Ok(());
+    }
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {

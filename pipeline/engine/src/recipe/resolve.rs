@@ -160,7 +160,9 @@ fn draft(
             return Err(unknown(key, "input", port, names, sources));
         };
         let items: Vec<&Value> = match &value.shape {
-            Shape::Array(items) if input.arity == Arity::Many => items.iter().collect(),
+            Shape::Array(items) if matches!(input.arity, Arity::Many | Arity::Any) => {
+                items.iter().collect()
+            }
             Shape::Array(_) => {
                 return Err(sources.error(
                     &value.place,
@@ -187,7 +189,7 @@ fn draft(
     }
     for input in stage.inputs {
         let bound = bindings.iter().any(|(_, port, _)| *port == input.name);
-        if !bound && input.arity != Arity::Optional {
+        if !bound && matches!(input.arity, Arity::One | Arity::Many) {
             let help = format!(
                 "add inputs = {{ {} = \"NODE.OUTPUT\" }} or \"file:PATH\"",
                 input.name

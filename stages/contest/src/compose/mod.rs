@@ -8,6 +8,7 @@ mod end;
 mod endings;
 mod letters;
 mod lists;
+mod misread;
 mod pairs;
 mod parts;
 mod pipe;

@@ -4,6 +4,7 @@
 //! the mistaken pipe tells which test finds it.
 
 use super::end::End;
+use super::misread::misreadings;
 use super::parts::{Filter, Map};
 use super::pipe::Pipe;
 use super::reduce::{Ending, Reduce};
@@ -67,7 +68,9 @@ pub(super) fn finish(
         draft = draft.must(format!("5\n{0} {0} {0} {0} {0}", bounds.1));
         draft = overflow(draft, pipe, end);
     }
-    for (kind, wrong, wrong_end) in mistakes(pipe, end) {
+    let mut wrongs = mistakes(pipe, end);
+    wrongs.extend(misreadings(pipe, end, signed, &mut draw.child("misread")));
+    for (kind, wrong, wrong_end) in wrongs {
         for cpp in [false, true] {
             if cpp && draw.percent(55) && wrong.filter != Filter::OddNaive {
                 continue;

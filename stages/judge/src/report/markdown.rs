@@ -19,7 +19,7 @@ pub fn table(numbers: &Numbers) -> String {
     text.push_str("\n## Verdicts\n\n");
     text.push_str(&verdicts(&numbers.rows));
     if !numbers.paired.is_empty() {
-        text.push_str("\n## Against the first row\n\n");
+        let _ = write!(text, "\n## Against {}\n\n", numbers.against);
         text.push_str(&pairs(numbers));
     }
     text.push_str("\n## Problems\n\n");
@@ -30,7 +30,7 @@ pub fn table(numbers: &Numbers) -> String {
 }
 
 /// A Markdown table; the first column is left-aligned, the others right.
-fn grid(head: &[String], rows: &[Vec<String>]) -> String {
+pub(super) fn grid(head: &[String], rows: &[Vec<String>]) -> String {
     let mut text = format!("| {} |\n|", head.join(" | "));
     for column in 0..head.len() {
         text.push_str(if column == 0 { " --- |" } else { " ---: |" });
@@ -138,19 +138,32 @@ fn verdicts(rows: &[RowNumbers]) -> String {
 }
 
 fn pairs(numbers: &Numbers) -> String {
-    let first = &numbers.rows[0].name;
+    let other = &numbers.against;
     let head = [
         "model".to_owned(),
-        format!("solved only by {first}"),
+        format!("solved only by {other}"),
         "solved only by this one".into(),
         "p (McNemar, exact)".into(),
+        "right samples, difference in points".into(),
+        "p (randomisation)".into(),
     ];
     let cells = |pair: &super::Paired| {
+        let (share, p) = pair.right_share.map_or_else(
+            || ("–".to_owned(), "–".to_owned()),
+            |share| {
+                let points = [share.mean, share.low, share.high].map(|value| 100.0 * value);
+                let [mean, low, high] = points;
+                let p = format!("{:.3}", share.p_value);
+                (format!("{mean:+.1} ({low:+.1} to {high:+.1})"), p)
+            },
+        );
         vec![
             pair.name.clone(),
             pair.only_first.len().to_string(),
             pair.only_this.len().to_string(),
             format!("{:.3}", pair.p_value),
+            share,
+            p,
         ]
     };
     grid(&head, &numbers.paired.iter().map(cells).collect::<Vec<_>>())

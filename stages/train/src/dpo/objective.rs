@@ -138,14 +138,14 @@ const TRAINING: [&str; 8] = [
     "nll_loss",
 ];
 const VALIDATION: [&str; 8] = [
-    "validation_loss",
-    "validation_rewards/chosen",
-    "validation_rewards/rejected",
-    "validation_rewards/accuracies",
-    "validation_rewards/margins",
-    "validation_logps/chosen",
-    "validation_logps/rejected",
-    "validation_nll_loss",
+    "eval_loss",
+    "eval_rewards/chosen",
+    "eval_rewards/rejected",
+    "eval_rewards/accuracies",
+    "eval_rewards/margins",
+    "eval_logps/chosen",
+    "eval_logps/rejected",
+    "eval_nll_loss",
 ];
 
 impl Objective for Preference {

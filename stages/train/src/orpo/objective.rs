@@ -119,15 +119,15 @@ const TRAINING: [&str; 9] = [
     "logps/chosen",
 ];
 const VALIDATION: [&str; 9] = [
-    "validation_loss",
-    "validation_nll_loss",
-    "validation_log_odds_ratio",
-    "validation_log_odds_chosen",
-    "validation_rewards/chosen",
-    "validation_rewards/rejected",
-    "validation_rewards/accuracies",
-    "validation_rewards/margins",
-    "validation_logps/chosen",
+    "eval_loss",
+    "eval_nll_loss",
+    "eval_log_odds_ratio",
+    "eval_log_odds_chosen",
+    "eval_rewards/chosen",
+    "eval_rewards/rejected",
+    "eval_rewards/accuracies",
+    "eval_rewards/margins",
+    "eval_logps/chosen",
 ];
 
 impl Objective for OddsRatio {

@@ -70,6 +70,8 @@ pub struct Summary {
     pub kl: f64,
     /// The k3 estimate of the same.
     pub kl_k3: f64,
+    /// Summed surprise of a program, whose mean estimates the entropy: `objective/entropy`.
+    pub entropy: f64,
     /// Score of the reward model.
     pub score: f64,
     /// Its standard deviation.
@@ -109,6 +111,7 @@ pub fn assign(options: &Options, rows: &mut [Rollout], state: &mut State) -> Sum
         summary.kl_k3 += pairs()
             .map(|(&own, &reference)| k3(own, reference))
             .sum::<f64>();
+        summary.entropy -= log_probs.iter().sum::<f64>();
         summary.score += row.score;
         summary.final_score += score;
         summary.penalty += rewards.iter().sum::<f64>() - score;
@@ -155,6 +158,7 @@ pub fn assign(options: &Options, rows: &mut [Rollout], state: &mut State) -> Sum
     for mean in [
         &mut summary.kl,
         &mut summary.kl_k3,
+        &mut summary.entropy,
         &mut summary.score,
         &mut summary.final_score,
         &mut summary.penalty,

@@ -2,8 +2,10 @@
 //! (Schulman et al. 2017; the paper's PPO).
 //!
 //! `ρ = π / π_old`: `L_π = mean max(−A ρ, −A clip(ρ, 1 ± ε))`,
-//! `L_V = ½ mean max((V − R)², (clip(V, V_old ± ε_V) − R)²)`, `L = L_π + c_V L_V + c_KL mean k3`. Means are over all tokens of the mini-batch. Group-relative variants leave
-//! out the value. Called by the stage and by `iota debug loss`; knows nothing of networks.
+//! `L_V = ½ mean max((V − R)², (clip(V, V_old ± ε_V) − R)²)`,
+//! `L = L_π + c_V L_V + c_KL mean k3 + c_H mean ρ ln π`. Means are over all tokens of the
+//! mini-batch. Group-relative variants leave out the value. The last term is the negative entropy,
+//! estimated from the sampled tokens (TRL 0.8.6 has none). Called by the stage and by `iota debug loss`; knows nothing of networks.
 
 use super::kl::k3;
 
@@ -18,6 +20,8 @@ pub struct Options {
     pub value_coefficient: f64,
     /// `c_KL`: GRPO has the penalty here and not in the rewards.
     pub kl_coefficient: f64,
+    /// `c_H`: what a nat of entropy is worth.
+    pub entropy_coefficient: f64,
     /// Rows whose mean `ρ` is above it are not learnt from: something has gone wrong.
     pub ratio_threshold: f64,
 }
@@ -29,6 +33,7 @@ impl Default for Options {
             clip_value: 0.2,
             value_coefficient: 0.1,
             kl_coefficient: 0.0,
+            entropy_coefficient: 0.0,
             ratio_threshold: 10.0,
         }
     }
@@ -162,10 +167,13 @@ pub fn loss(options: &Options, tokens: &[Token], tokens_in_batch: usize) -> Loss
             d_log_prob -= options.kl_coefficient * (-d).exp_m1();
             options.kl_coefficient * k3(token.log_prob, token.reference)
         };
+        // d(ρ ln π) / d ln π = ρ (ln π + 1)
+        d_log_prob += options.entropy_coefficient * ratio * (token.log_prob + 1.0);
+        let surplus = options.entropy_coefficient * ratio * token.log_prob;
         sums.tokens += 1.0;
         sums.policy += policy;
         sums.value += value;
-        sums.total += policy + options.value_coefficient * value + penalty;
+        sums.total += policy + options.value_coefficient * value + penalty + surplus;
         sums.approximate_kl += 0.5 * difference * difference;
         sums.policy_kl -= difference;
         sums.policy_clipped += f64::from(u8::from(clipped_loss > plain_loss));
@@ -209,6 +217,7 @@ mod tests {
     fn derivatives_agree_with_finite_differences() {
         let options = Options {
             kl_coefficient: 0.3,
+            entropy_coefficient: 0.2,
             value_coefficient: 0.7,
             ..Options::default()
         };

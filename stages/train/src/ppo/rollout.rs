@@ -5,7 +5,7 @@
 //! tokenised again from text. Old log-probabilities are the trainer's, at the temperature that
 //! was sampled at; how far the sampler's own lie from them is measured. Used by `ppo::run`.
 
-use crate::reward::objective::scores;
+use super::scorer::Scorer;
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
@@ -82,16 +82,14 @@ impl Rollout {
 
 /// The models that look at programs.
 pub struct Models<'a> {
-    /// Policy with its critic.
+    /// Policy, with the critic's head unless the scorer has it.
     pub policy: &'a mut Tuned,
     /// Their weights.
     pub parameters: &'a Parameters,
     /// The reference's weights, unless it is the policy without its adapter.
     pub reference: Option<&'a Parameters>,
-    /// The reward model.
-    pub reward: &'a mut Tuned,
-    /// Its weights.
-    pub reward_parameters: &'a Parameters,
+    /// The reward model, perhaps with the critic.
+    pub scorer: &'a mut Scorer,
     /// Logits are divided by it, as in sampling.
     pub temperature: f32,
 }
@@ -139,16 +137,15 @@ impl Models<'_> {
         } else {
             policy.log_probs(parameters, &batch, 1.0, Pass::Evaluation)
         };
-        let values = values(policy, parameters);
+        let values = if self.scorer.is_critic() {
+            self.scorer.values(&batch, Pass::Evaluation)?
+        } else {
+            values(policy, parameters)
+        };
         let reference = self.reference.unwrap_or(parameters);
         policy.forward(reference, &batch, Pass::Base)?;
         let reference = policy.log_probs(reference, &batch, *temperature, Pass::Base);
-        let scores = scores(
-            self.reward,
-            self.reward_parameters,
-            &batch,
-            Pass::Evaluation,
-        )?;
+        let scores = self.scorer.scores(&batch)?;
         let mut sum = 0.0;
         for (row, place) in rows.iter_mut().zip(places) {
             for (sampled, own) in row.sampler_log_probs.iter().zip(&plain[place.clone()]) {

@@ -10,11 +10,11 @@ use super::credit::{self, State, Summary};
 use super::execution::{Execution, Program};
 use super::prompts::{self, Prompt};
 use super::rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT};
-use super::score::{Moments, Normalisation};
+use super::score::Moments;
+use super::scorer::{self, Scorer};
 use super::update::{self, Cut};
 use crate::examples::Encoder;
 use crate::metrics::Metrics;
-use crate::reward;
 use crate::settings::How;
 use crate::trainer::Trainer;
 use crate::tuning::{self, Train, Tuned};
@@ -33,6 +33,8 @@ use std::path::Path;
 use std::time::Instant;
 
 const STATE: &str = "ppo.json";
+/// Where a checkpoint keeps a critic of its own.
+const CRITIC: &str = "critic";
 
 /// A part of a program's reward.
 type Part = fn(&Rollout) -> Option<f64>;
@@ -44,8 +46,7 @@ struct Run<'a, E> {
     trainer: Trainer,
     /// The start's weights, if all are trained.
     reference: Option<Parameters>,
-    reward: Tuned,
-    reward_parameters: Parameters,
+    scorer: Scorer,
     tokenizer: Tokenizer,
     prompts: Vec<Prompt>,
     credit: credit::Options,
@@ -112,8 +113,14 @@ impl<'a, E: Execution> Run<'a, E> {
             "{} is a reward model, which cannot write: bind a language model to `model`",
             ctx.label("model")
         );
-        let judge = reward_model(ctx, folder, config.max_positions)?;
-        let stored = stored_moments(what, ctx)?;
+        let adam = AdamWConfig {
+            beta1: what.beta1,
+            beta2: what.beta2,
+            eps: what.eps,
+            weight_decay: 0.0,
+        };
+        let stored = scorer::stored_moments(what, ctx)?;
+        let scorer = Scorer::load(what, folder, config.max_positions, stored, adam, ctx)?;
         let encoder = Encoder::load(folder, &config)?;
         let longest = (what.max_prompt_tokens as usize).min(config.max_positions - 1);
         let prompts = prompts::load(ctx, &encoder, &what.languages, longest)?;
@@ -126,21 +133,17 @@ impl<'a, E: Execution> Run<'a, E> {
             &mut parameters,
             ctx.seed(),
         )?;
-        // A critic that knows nothing says 0 of everything.
-        for (name, shape) in [
-            (VALUE_WEIGHT, vec![1, config.hidden_size]),
-            (VALUE_BIAS, vec![1]),
-        ] {
-            parameters
-                .tensors
-                .insert(name.to_owned(), Tensor::zeros(&shape));
+        if !scorer.is_critic() {
+            // A critic that knows nothing says 0 of everything.
+            for (name, shape) in [
+                (VALUE_WEIGHT, vec![1, config.hidden_size]),
+                (VALUE_BIAS, vec![1]),
+            ] {
+                parameters
+                    .tensors
+                    .insert(name.to_owned(), Tensor::zeros(&shape));
+            }
         }
-        let adam = AdamWConfig {
-            beta1: what.beta1,
-            beta2: what.beta2,
-            eps: what.eps,
-            weight_decay: 0.0,
-        };
         let trains = |name: &str| policy.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
         let trainer = Trainer::new(parameters, trains, adam, what.max_grad_norm);
         let asked = what.batch_size / what.samples_per_prompt;
@@ -160,8 +163,7 @@ impl<'a, E: Execution> Run<'a, E> {
             trainer,
             policy,
             reference,
-            reward: Tuned::new(judge.config, &judge.parameters, None, 0),
-            reward_parameters: judge.parameters,
+            scorer,
             tokenizer: load_tokenizer(folder, &config)?,
             prompts,
             credit: what.credit(stored),
@@ -286,8 +288,7 @@ impl<'a, E: Execution> Run<'a, E> {
                 policy: &mut self.policy,
                 parameters: &self.trainer.parameters,
                 reference: self.reference.as_ref(),
-                reward: &mut self.reward,
-                reward_parameters: &self.reward_parameters,
+                scorer: &mut self.scorer,
                 temperature: self.what.temperature as f32,
             };
             sum += models.look_at(rows)?;
@@ -337,6 +338,7 @@ impl<'a, E: Execution> Run<'a, E> {
             ("objective/kl", summary.kl),
             ("objective/kl_k3", summary.kl_k3),
             ("objective/kl_coef", self.state.kl_coefficient),
+            ("objective/entropy", summary.entropy),
             ("ppo/mean_scores", summary.score),
             ("ppo/std_scores", summary.score_deviation),
             ("ppo/mean_final_scores", summary.final_score),
@@ -380,6 +382,10 @@ impl<'a, E: Execution> Run<'a, E> {
             what.warmup_batches,
             self.batches,
         );
+        let critic_rate = match what.critic_learning_rate {
+            Some(highest) if what.learning_rate > 0.0 => rate * highest / what.learning_rate,
+            _ => rate,
+        };
         let options = what.loss(self.coefficient);
         let cut = Cut {
             rows: what.microbatch_size as usize,
@@ -403,6 +409,7 @@ impl<'a, E: Execution> Run<'a, E> {
                     &mut self.policy,
                     parameters,
                     gradients,
+                    self.scorer.is_critic().then_some(&mut self.scorer),
                     &programs,
                     &options,
                     cut,
@@ -419,6 +426,7 @@ impl<'a, E: Execution> Run<'a, E> {
                     continue;
                 }
                 norms += self.trainer.update(rate)?;
+                self.scorer.update(critic_rate)?;
                 sums.add(&found);
                 updates += 1;
                 self.state.updates += 1;
@@ -440,6 +448,7 @@ impl<'a, E: Execution> Run<'a, E> {
     fn save(&self) -> Result<()> {
         self.ctx.checkpoint(self.state.batches, |dir| {
             self.trainer.save(dir)?;
+            self.scorer.save(&dir.join(CRITIC))?;
             self.metrics.save(dir)?;
             fs_err::write(dir.join(STATE), serde_json::to_vec(&self.state)?)?;
             Ok(())
@@ -448,6 +457,7 @@ impl<'a, E: Execution> Run<'a, E> {
 
     fn restore(&mut self, dir: &Path) -> Result<()> {
         self.trainer.restore(dir)?;
+        self.scorer.restore(&dir.join(CRITIC))?;
         self.metrics.restore(dir)?;
         let path = dir.join(STATE);
         self.state = serde_json::from_slice(&fs_err::read(&path)?)
@@ -482,45 +492,4 @@ impl<'a, E: Execution> Run<'a, E> {
         parameters.tensors.remove(VALUE_BIAS);
         tuning::write(ctx, &self.policy, parameters, folder)
     }
-}
-
-/// Loads input `reward` and checks that it reads what the policy writes.
-fn reward_model(ctx: &Ctx, policy: &Path, positions: usize) -> Result<Checkpoint> {
-    let (folder, label) = (ctx.input("reward")?, ctx.label("reward"));
-    let loaded = Checkpoint::load(folder)?;
-    ensure!(
-        loaded.config.architecture == Architecture::LlamaScore,
-        "{label} is a {}, which has no score head: bind what `reward` made",
-        loaded.config.architecture.name()
-    );
-    let text = |folder: &Path| fs_err::read(folder.join("tokenizer.json"));
-    ensure!(
-        text(folder)? == text(policy)?,
-        "{label} has another tokenizer than {}: the same ids would be other texts. Train the reward \
-         model from a model with the same tokenizer",
-        ctx.label("model")
-    );
-    ensure!(
-        loaded.config.max_positions >= positions,
-        "{label} reads {} tokens, the model writes up to {positions}: a longer program could not be \
-         scored",
-        loaded.config.max_positions
-    );
-    Ok(loaded)
-}
-
-/// Mean and deviation that the reward model was measured to have.
-fn stored_moments(what: &What, ctx: &Ctx) -> Result<(f64, f64)> {
-    if what.score_normalisation != Normalisation::Stored {
-        return Ok((0.0, 1.0));
-    }
-    let quality = reward::quality(ctx.input("reward")?)?;
-    let quality = quality.with_context(|| {
-        format!(
-            "score_normalisation is `stored`, and {} has no reward.json: train it with held-out \
-             pairs (validation_share), or choose `standard`",
-            ctx.label("reward")
-        )
-    })?;
-    Ok((quality.score_mean, quality.score_std))
 }

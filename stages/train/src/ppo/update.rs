@@ -1,15 +1,15 @@
 //! One mini-batch of programs through policy and critic: losses and gradients.
 //!
 //! Rows pass the network a few at a time; the denominator is the mini-batch's, so that the cut
-//! changes nothing. Policy and value share the trunk: the derivative of the value goes into the
-//! hidden states beside that of the log-probabilities. Used by `ppo::run` and `iota debug loss`.
+//! changes nothing. If policy and value share the trunk, the derivative of the value goes into the
+//! hidden states beside that of the log-probabilities; a critic of its own passes by itself. Used by `ppo::run` and `iota debug loss`.
 
 use super::loss::{self, Options, Sums, Token};
-use super::rollout::{Rollout, VALUE_BIAS, VALUE_WEIGHT, places, values};
+use super::rollout::{Rollout, places, values};
+use super::scorer::{Scorer, back_through_head};
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
-use model::ops::scalar_head;
 use model::parameters::Parameters;
 
 /// How a mini-batch passes.
@@ -21,7 +21,7 @@ pub struct Cut {
     pub temperature: f32,
 }
 
-/// Adds the gradients of a mini-batch; returns its sums and how many programs were not learnt
+/// Adds the gradients of a mini-batch, the critic's to its own if it is not on the policy; returns its sums and how many programs were not learnt
 /// from because their ratio was beyond the threshold.
 ///
 /// # Errors
@@ -30,6 +30,7 @@ pub fn accumulate(
     policy: &mut Tuned,
     parameters: &Parameters,
     gradients: &mut Parameters,
+    mut critic: Option<&mut Scorer>,
     programs: &[&Rollout],
     options: &Options,
     cut: Cut,
@@ -43,7 +44,10 @@ pub fn accumulate(
         }
         policy.forward(parameters, &batch, Pass::Training)?;
         let log_probs = policy.log_probs(parameters, &batch, cut.temperature, Pass::Training);
-        let values = values(policy, parameters);
+        let values = match &mut critic {
+            Some(critic) => critic.values(&batch, Pass::Training)?,
+            None => values(policy, parameters),
+        };
         let places = places(rows);
         let mut tokens = Vec::new();
         for (row, place) in rows.iter().zip(&places) {
@@ -74,17 +78,19 @@ pub fn accumulate(
             d_log_probs[position] = *d_log_prob;
             d_values[position - 1] = *d_value;
         }
-        let hidden = policy.workspace.hidden();
-        let mut d_hidden = vec![0.0; hidden.len()];
-        let [d_weight, d_bias] = gradients.data_mut_of([VALUE_WEIGHT, VALUE_BIAS]);
-        let weight = parameters.data(VALUE_WEIGHT);
-        scalar_head::backward(&mut d_hidden, d_weight, d_bias, &d_values, hidden, weight);
+        let d_hidden = match &mut critic {
+            Some(critic) => {
+                critic.backward(&batch, &d_values);
+                None
+            }
+            None => Some(back_through_head(policy, parameters, gradients, &d_values)),
+        };
         policy.backward(
             parameters,
             gradients,
             &batch,
             &d_log_probs,
-            Some(&d_hidden),
+            d_hidden.as_deref(),
             cut.temperature,
         );
     }

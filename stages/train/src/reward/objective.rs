@@ -14,7 +14,7 @@ use model::ops::scalar_head;
 use model::parameters::Parameters;
 
 /// The head's tensor.
-const SCORE: &str = "score.weight";
+pub const SCORE: &str = "score.weight";
 
 /// The constants of the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -185,11 +185,11 @@ impl Objective for BradleyTerry {
             return Ok(Vec::new());
         };
         Ok(vec![
-            ("validation_loss", quality.loss),
-            ("validation_accuracy", quality.accuracy),
-            ("validation_calibration_error", quality.calibration_error),
-            ("validation_score_mean", quality.score_mean),
-            ("validation_score_std", quality.score_std),
+            ("eval_loss", quality.loss),
+            ("eval_accuracy", quality.accuracy),
+            ("eval_calibration_error", quality.calibration_error),
+            ("eval_score_mean", quality.score_mean),
+            ("eval_score_std", quality.score_std),
         ])
     }
 

@@ -138,6 +138,7 @@ pub(super) fn ppo(
         clip_value: options.clip_value,
         value_coefficient: options.value_coefficient,
         kl_coefficient: 0.0,
+        entropy_coefficient: 0.0,
         ratio_threshold: options.ratio_threshold,
     };
     let mut gradients = match &loaded.adapter {
@@ -157,6 +158,7 @@ pub(super) fn ppo(
         &mut policy,
         &parameters,
         &mut gradients,
+        None,
         &programs,
         &constants,
         cut,
