@@ -63,6 +63,7 @@ pub mod network;
 pub mod ops;
 pub mod optimizer;
 pub mod parameters;
+pub mod precision;
 pub mod safetensors_file;
 pub mod tokenizer;
 pub mod weights;
