@@ -22,72 +22,96 @@ pub(super) fn panels<T: Element>(
     form: Form,
 ) {
     match form {
-        Form::Single => sized(words, from, first, width, |value: T| {
-            value.widen().to_bits()
-        }),
-        Form::Rounded => sized(words, from, first, width, |value: T| {
-            u32::from(value.half_bits()) << 16
-        }),
-        Form::Pair => pairs(words, from, first, width),
+        Form::Single => {
+            sized::<T, 1>(words, from, first, width, |value, _| value.widen().to_bits());
+        }
+        Form::Rounded => {
+            sized::<T, 1>(words, from, first, width, |value, _| {
+                u32::from(value.half_bits()) << 16
+            });
+        }
+        Form::Pair => {
+            sized::<T, 2>(words, from, first, width, |early, late| {
+                u32::from(early.half_bits()) | u32::from(late.half_bits()) << 16
+            });
+        }
     }
 }
 
-/// Chooses code for the widths of the kernels, so that the inner loops have a fixed length.
-fn sized<T: Element>(
+/// Chooses code for the widths of the kernels, so that the inner loops have a fixed length. A word
+/// is made from the first and the last of its `VALUES`.
+fn sized<T: Element, const VALUES: usize>(
     words: &mut [u32],
     from: View<T>,
     first: usize,
     width: usize,
-    word: impl Fn(T) -> u32 + Copy,
+    word: impl Fn(T, T) -> u32 + Copy,
 ) {
     match width {
-        4 => sized_panels::<T, 4>(words, from, first, word),
-        6 => sized_panels::<T, 6>(words, from, first, word),
-        8 => sized_panels::<T, 8>(words, from, first, word),
-        12 => sized_panels::<T, 12>(words, from, first, word),
-        16 => sized_panels::<T, 16>(words, from, first, word),
-        _ => sized_panels::<T, 32>(words, from, first, word),
+        4 => sized_panels::<T, VALUES, 4>(words, from, first, word),
+        6 => sized_panels::<T, VALUES, 6>(words, from, first, word),
+        8 => sized_panels::<T, VALUES, 8>(words, from, first, word),
+        12 => sized_panels::<T, VALUES, 12>(words, from, first, word),
+        16 => sized_panels::<T, VALUES, 16>(words, from, first, word),
+        32 => sized_panels::<T, VALUES, 32>(words, from, first, word),
+        _ => unreachable!("no kernel has tiles of {width}"),
     }
 }
 
-fn sized_panels<T: Element, const WIDTH: usize>(
+fn sized_panels<T: Element, const VALUES: usize, const WIDTH: usize>(
     words: &mut [u32],
     from: View<T>,
     first: usize,
-    word: impl Fn(T) -> u32 + Copy,
+    word: impl Fn(T, T) -> u32 + Copy,
 ) {
+    let depth = from.rows.div_ceil(VALUES);
     let (steps, rest) = words.as_chunks_mut::<WIDTH>();
     assert!(rest.is_empty(), "panels have whole steps");
     // All but the last panel are full.
-    let full = (steps.len() / from.rows).min((from.cols - first) / WIDTH);
-    let (steps, last) = steps.split_at_mut(full * from.rows);
+    let full = (steps.len() / depth).min((from.cols - first) / WIDTH);
+    let (steps, last) = steps.split_at_mut(full * depth);
+    // A word of a place that may be outside.
+    let at = |step: usize, col: usize| {
+        let value = |row: usize| {
+            if row < from.rows && col < from.cols {
+                from.at(row, col)
+            } else {
+                T::default()
+            }
+        };
+        word(value(step * VALUES), value(step * VALUES + VALUES - 1))
+    };
     if from.transposed {
-        for (index, steps) in steps.chunks_mut(from.rows).enumerate() {
-            let at = first + index * WIDTH;
-            transposed(
-                steps,
-                |i| &from.data[(at + i) * from.stride..][..from.rows],
-                word,
-            );
+        for (index, steps) in steps.chunks_mut(depth).enumerate() {
+            let first = first + index * WIDTH;
+            let column = |i: usize| &from.data[(first + i) * from.stride..][..from.rows];
+            let done = transposed::<T, VALUES, WIDTH>(steps, column, word);
+            for (step, words) in steps.iter_mut().enumerate().skip(done) {
+                *words = std::array::from_fn(|i| at(step, first + i));
+            }
         }
     } else {
         // A row of `from` at a time, for its neighbours in memory.
-        for step in 0..from.rows {
-            let row = &from.data[step * from.stride + first..][..full * WIDTH];
-            for (panel, values) in row.as_chunks::<WIDTH>().0.iter().enumerate() {
-                steps[panel * from.rows + step] = values.map(word);
+        let whole = from.rows / VALUES;
+        for step in 0..whole {
+            let row = |row: usize| {
+                let row = &from.data[row * from.stride + first..][..full * WIDTH];
+                row.as_chunks::<WIDTH>().0
+            };
+            let rows = (row(step * VALUES), row(step * VALUES + VALUES - 1));
+            for (panel, (early, late)) in rows.0.iter().zip(rows.1).enumerate() {
+                steps[panel * depth + step] = std::array::from_fn(|i| word(early[i], late[i]));
+            }
+        }
+        for step in whole..depth {
+            for panel in 0..full {
+                let first = first + panel * WIDTH;
+                steps[panel * depth + step] = std::array::from_fn(|i| at(step, first + i));
             }
         }
     }
-    for (step, words) in last.iter_mut().take(from.rows).enumerate() {
-        *words = std::array::from_fn(|i| {
-            let col = first + full * WIDTH + i;
-            if col < from.cols {
-                word(from.at(step, col))
-            } else {
-                0
-            }
-        });
+    for (step, words) in last.iter_mut().take(depth).enumerate() {
+        *words = std::array::from_fn(|i| at(step, first + full * WIDTH + i));
     }
 }
 
@@ -112,24 +136,25 @@ fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
     std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
 }
 
-/// One panel from columns that lie in memory one after another.
-fn transposed<'a, T: Element, const WIDTH: usize>(
+/// One panel from columns that lie in memory one after another, but for its last steps; returns
+/// how many were written.
+fn transposed<'a, T: Element, const VALUES: usize, const WIDTH: usize>(
     steps: &mut [[u32; WIDTH]],
     column: impl Fn(usize) -> &'a [T],
-    word: impl Fn(T) -> u32 + Copy,
-) {
+    word: impl Fn(T, T) -> u32 + Copy,
+) -> usize {
     let columns: [&[T]; WIDTH] = std::array::from_fn(column);
-    let (blocks, rest) = steps.as_chunks_mut::<STEPS>();
-    let done = blocks.len() * STEPS;
-    for (index, block) in blocks.iter_mut().enumerate() {
+    let blocks = columns[0].len() / (STEPS * VALUES);
+    let written = &mut steps[..blocks * STEPS];
+    for (index, block) in written.as_chunks_mut::<STEPS>().0.iter_mut().enumerate() {
         for first in (0..WIDTH).step_by(4) {
             let here = WIDTH.min(first + 4) - first;
             let mut rows = [[0; STEPS]; 4];
             for (row, column) in rows.iter_mut().zip(&columns[first..first + here]) {
-                let values: &[T; STEPS] = column[index * STEPS..]
-                    .first_chunk()
-                    .expect("columns are as long as the panel");
-                *row = values.map(word);
+                let values = &column[index * STEPS * VALUES..][..STEPS * VALUES];
+                *row = std::array::from_fn(|i| {
+                    word(values[i * VALUES], values[i * VALUES + VALUES - 1])
+                });
             }
             for half in 0..STEPS / 4 {
                 let square = transpose(rows.map(|row| std::array::from_fn(|i| row[4 * half + i])));
@@ -139,26 +164,5 @@ fn transposed<'a, T: Element, const WIDTH: usize>(
             }
         }
     }
-    for (step, words) in rest.iter_mut().enumerate() {
-        *words = std::array::from_fn(|i| word(columns[i][done + step]));
-    }
-}
-
-fn pairs<T: Element>(words: &mut [u32], from: View<T>, first: usize, width: usize) {
-    let bits = |row: usize, col: usize| {
-        if row < from.rows && col < from.cols {
-            u32::from(from.at(row, col).half_bits())
-        } else {
-            0
-        }
-    };
-    let depth = from.rows.div_ceil(2);
-    for (panel, words) in words.chunks_exact_mut(depth * width).enumerate() {
-        for (step, words) in words.chunks_exact_mut(width).enumerate() {
-            for (index, word) in words.iter_mut().enumerate() {
-                let col = first + panel * width + index;
-                *word = bits(2 * step, col) | bits(2 * step + 1, col) << 16;
-            }
-        }
-    }
+    blocks * STEPS
 }
