@@ -6,6 +6,8 @@
 //! and the residual stream stay f32: the f32 weights are the master, the bfloat16 working copy is
 //! made while a product lays its operand out. Chosen by `Workspace`, read by `ops`.
 
+#![allow(clippy::inline_always)] // must vectorise inside its callers
+
 use half::bf16;
 use serde::{Deserialize, Serialize};
 

@@ -52,7 +52,6 @@ fn log_probabilities_are_near_those_of_transformers() {
             let largest = largest.fold(0.0, f32::max);
             let mean = found.iter().zip(&expected).map(|(a, b)| f64::from(a - b));
             let mean = mean.sum::<f64>() / found.len() as f64;
-            println!("{name} {case}: largest {largest}, mean {mean}");
             assert!(
                 largest < 0.08 && mean.abs() < 8e-3,
                 "{name} {case}: log-probabilities are off by up to {largest}, {mean} on average"
@@ -96,7 +95,6 @@ fn loss_and_gradients_are_near_those_of_pytorch() {
     let (loss, gradients) = gradients(&network, &parameters, &batch, workspace());
     let off = loss / number("loss_token_mean") - 1.0;
     let norm_off = gradient_norm(&gradients) / number("grad_total_norm") - 1.0;
-    println!("loss off by {off}, norm by {norm_off}");
     assert!(off.abs() < 1e-3, "the loss is off by {off} of itself");
     assert!(norm_off.abs() < 1e-2, "the norm is off by {norm_off}");
     let arrays = Arrays::open("sft/batch.safetensors");
@@ -105,7 +103,6 @@ fn loss_and_gradients_are_near_those_of_pytorch() {
         if let Some(parameter) = name.strip_prefix("grad.") {
             let found = gradients.data(parameter);
             let distance = relative_distance(found, &arrays.floats(&name));
-            println!("{parameter}: {distance}");
             assert!(distance < 0.03, "{parameter} is off by {distance}");
             assert!(distance > 1e-5, "{parameter}: nothing was rounded");
             compared += 1;
@@ -166,7 +163,6 @@ fn weights_are_f32_and_learn_as_in_f32() {
         train(Precision::Bf16, 3e-3, 30),
     );
     let (first, _) = train(Precision::F32, 3e-3, 1);
-    println!("from {first} to {single} in f32, {half} in bf16");
     assert!(single < 0.7 * first, "nothing was learnt");
     assert!((half - single).abs() < 0.02 * first, "{half} and {single}");
 }

@@ -8,6 +8,7 @@
 //! of the result is one chain of additions in order of the depth, whatever the tile.
 
 #![allow(unsafe_code)] // addresses and instructions are all there is here
+#![allow(clippy::inline_always)] // or the loop is compiled without its instructions
 
 use crate::precision::Precision;
 

@@ -23,7 +23,9 @@ pub(super) fn panels<T: Element>(
 ) {
     match form {
         Form::Single => {
-            sized::<T, 1>(words, from, first, width, |value, _| value.widen().to_bits());
+            sized::<T, 1>(words, from, first, width, |value, _| {
+                value.widen().to_bits()
+            });
         }
         Form::Rounded => {
             sized::<T, 1>(words, from, first, width, |value, _| {
@@ -117,7 +119,7 @@ fn sized_panels<T: Element, const VALUES: usize, const WIDTH: usize>(
 
 /// The transpose of a square, by shuffles: what the compiler makes of plain indices goes through
 /// memory.
-#[inline(always)]
+#[inline]
 fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
     #[cfg(target_arch = "x86_64")]
     {
