@@ -3,8 +3,9 @@
 //!
 //! `cargo bench -p iota -p model --bench training` prints both for two models at 8 sequences of
 //! 512 tokens. `scripts/bench-training` runs the same steps in turns with PyTorch: it starts this
-//! program with `worker SIZE FOLDER`, which writes the model into the folder for the other side,
+//! program with `worker SIZE FOLDER FORM`, which writes the model into the folder for the other side,
 //! does one step per line on its standard input, and answers each with one line of JSON.
+//! FORM is `f32` or `bf16`, with `+recompute` behind it for blocks computed again.
 //! Processor time is that of all threads (10 ms ticks): a busy machine disturbs it less than the
 //! clock.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -20,6 +21,7 @@ use model::network::{Network, Workspace};
 use model::ops::linear;
 use model::optimizer::{AdamW, AdamWConfig, clip_coefficient, gradient_norm};
 use model::parameters::Parameters;
+use model::precision::Precision;
 
 const SEQUENCES: usize = 8;
 const TOKENS: usize = 512;
@@ -63,8 +65,22 @@ struct Training {
     batch: Batch,
 }
 
+/// Buffers for a form such as `bf16+recompute`.
+fn workspace(form: &str) -> Workspace {
+    let (precision, recomputes) = match form.strip_suffix("+recompute") {
+        Some(precision) => (precision, true),
+        None => (form, false),
+    };
+    let precision = match precision {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        _ => panic!("the forms are f32 and bf16, not {precision}"),
+    };
+    Workspace::with(precision, recomputes)
+}
+
 impl Training {
-    fn new(config: Config) -> Self {
+    fn new(config: Config, form: &str) -> Self {
         let parameters = Parameters::init(&config, 0);
         let gradients = parameters.zeros_like();
         let mut batch = Batch::new();
@@ -79,7 +95,7 @@ impl Training {
             optimizer: AdamW::new(AdamWConfig::default(), &gradients),
             parameters,
             gradients,
-            workspace: Workspace::new(),
+            workspace: workspace(form),
             batch,
         }
     }
@@ -138,14 +154,14 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64, f64) {
     )
 }
 
-fn worker(size: &str, folder: &Path) {
+fn worker(size: &str, folder: &Path, form: &str) {
     let config = config(size);
     let parameters = Parameters::init(&config, 0);
     Checkpoint { config, parameters }
         .save(folder, None)
         .unwrap();
     let before_bytes = memory_bytes("VmRSS");
-    let mut training = Training::new(self::config(size));
+    let mut training = Training::new(self::config(size), form);
     println!("{{}}");
     for line in std::io::stdin().lock().lines() {
         assert_eq!(line.unwrap(), "step");
@@ -218,6 +234,7 @@ fn products(size: &str) {
         .build()
         .unwrap();
     let peak = peak_gflops();
+    let precision = Precision::F32;
     println!(
         "\n| product, {size}, one core of {peak:.0} GFLOP/s | `y = x Wᵀ` | `dx = dy W` | `dW += dyᵀ x` |"
     );
@@ -236,13 +253,13 @@ fn products(size: &str) {
         let flops = 2 * rows * inputs * outputs;
         let rates = one.install(|| {
             let forward = gflops(flops, || {
-                linear::forward(&mut y, false, &x, &weight, inputs);
+                linear::forward(&mut y, false, &x, &weight, inputs, precision);
             });
             let input = gflops(flops, || {
-                linear::backward_input(&mut dx, false, &y, &weight, inputs);
+                linear::backward_input(&mut dx, false, &y, &weight, inputs, precision);
             });
             let weight = gflops(flops, || {
-                linear::backward_weight(&mut d_weight, &y, &x, inputs);
+                linear::backward_weight(&mut d_weight, &y, &x, inputs, precision);
             });
             [forward, input, weight]
         });
@@ -254,8 +271,8 @@ fn products(size: &str) {
     }
 }
 
-fn steps(size: &str, count: usize) {
-    let mut training = Training::new(config(size));
+fn steps(size: &str, count: usize, form: &str) {
+    let mut training = Training::new(config(size), form);
     training.step();
     let tokens = training.batch.len() as f64;
     let (mut best_wall_s, mut best_processor_s) = (f64::INFINITY, f64::INFINITY);
@@ -265,7 +282,7 @@ fn steps(size: &str, count: usize) {
         best_processor_s = best_processor_s.min(processor_s);
     }
     println!(
-        "| {size} | {} | {:.0} | {:.0} | {:.0} |",
+        "| {size}, {form} | {} | {:.0} | {:.0} | {:.0} |",
         training.parameters.count(),
         tokens / best_wall_s,
         tokens / best_processor_s,
@@ -279,9 +296,9 @@ fn main() {
         .filter(|a| !a.starts_with("--"))
         .collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["worker", size, folder] => worker(size, Path::new(folder)),
-        // For a profiler.
-        ["steps", size, count] => steps(size, count.parse().unwrap()),
+        ["worker", size, folder, form] => worker(size, Path::new(folder), form),
+        // For a profiler, and for the peak of memory.
+        ["steps", size, count, form] => steps(size, count.parse().unwrap(), form),
         ["products", size] => products(size),
         _ => {
             println!(
@@ -289,7 +306,8 @@ fn main() {
             );
             println!("|---|---:|---:|---:|---:|");
             for size in SIZES {
-                steps(size, 5);
+                steps(size, 5, "f32");
+                steps(size, 5, "bf16");
             }
             SIZES.into_iter().for_each(products);
         }

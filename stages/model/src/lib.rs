@@ -1,9 +1,10 @@
-//! The network: a Llama-shaped language model, trained and sampled on the CPU in f32.
+//! The network: a Llama-shaped language model, trained and sampled on the CPU.
 //!
 //! A library without stages that depends on no other crate of this workspace. Forward and
 //! backward are written by hand, block by block, over reused buffers (`network`, `ops`);
 //! decoding has its own layout of the weights (`generate`). Every result is the same bytes
-//! for any thread count. What is deliberately absent: an autograd tape, other dtypes.
+//! for any thread count. Weights are f32; training may multiply in bfloat16 (`precision`). What is
+//! deliberately absent: an autograd tape, weights of other dtypes in memory.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -63,6 +64,7 @@ pub mod network;
 pub mod ops;
 pub mod optimizer;
 pub mod parameters;
+pub mod precision;
 pub mod safetensors_file;
 pub mod tokenizer;
 pub mod weights;

@@ -24,6 +24,7 @@ use crate::ops::attention::Shape;
 use crate::ops::head::Head;
 use crate::ops::rope::Table;
 use crate::parameters::{Parameters, shapes};
+use crate::precision::Precision;
 use crate::weights::Weights;
 
 /// A network without its weights: configuration, names, rotary table.
@@ -111,7 +112,7 @@ impl Network {
         }
     }
 
-    fn head<'a>(&self, weights: Weights<'a>, temperature: f32) -> Head<'a> {
+    fn head<'a>(&self, weights: Weights<'a>, temperature: f32, precision: Precision) -> Head<'a> {
         assert!(
             self.config.architecture.has_head(),
             "a reward model has no language-model head"
@@ -121,6 +122,7 @@ impl Network {
             width: self.config.hidden_size,
             temperature,
             low_rank: weights.low_rank(HEAD),
+            precision,
         }
     }
 
@@ -152,9 +154,14 @@ impl Network {
     ) -> Vec<f32> {
         let targets = batch.targets();
         let mut compact = vec![0.0; targets.len()];
+        let precision = workspace.precision();
         let Workspace { hidden, head, .. } = workspace;
-        self.head(weights.into(), temperature)
-            .forward(&mut compact, hidden, &targets, head);
+        self.head(weights.into(), temperature, precision).forward(
+            &mut compact,
+            hidden,
+            &targets,
+            head,
+        );
         spread(&compact, &targets, batch.len())
     }
 
@@ -256,7 +263,8 @@ impl Network {
     /// The logits `[tokens, vocab]` after [`Network::forward`]; for inspection and tests, it
     /// holds them all at once.
     pub fn logits<'a>(&self, weights: impl Into<Weights<'a>>, workspace: &Workspace) -> Vec<f32> {
-        self.head(weights.into(), 1.0).all_logits(&workspace.hidden)
+        self.head(weights.into(), 1.0, workspace.precision())
+            .all_logits(&workspace.hidden)
     }
 }
 

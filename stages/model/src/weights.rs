@@ -10,6 +10,7 @@ use crate::lora::{Adapter, DropoutDraw, HEAD};
 use crate::ops::linear;
 use crate::ops::low_rank::{Buffers, LowRank};
 use crate::parameters::Parameters;
+use crate::precision::{Element, Precision};
 
 /// Base weights, and the adapter that acts on them.
 #[derive(Clone, Copy)]
@@ -86,56 +87,59 @@ impl<'a> Weights<'a> {
 
     /// `y = W x`, or `y += W x`, with what the adapter adds; see `ops::linear` and
     /// `ops::low_rank`.
-    pub(crate) fn forward(
+    pub(crate) fn forward<T: Element>(
         &self,
         y: &mut [f32],
         accumulate: bool,
-        x: &[f32],
+        x: &[T],
         weight: &str,
         inputs: usize,
+        precision: Precision,
         buffers: &mut Buffers,
     ) {
-        linear::forward(y, accumulate, x, self.data(weight), inputs);
+        linear::forward(y, accumulate, x, self.data(weight), inputs, precision);
         if let Some(low_rank) = self.low_rank(weight) {
-            low_rank.forward(y, x, buffers);
+            low_rank.forward(y, x, buffers, precision);
         }
     }
 
     /// `dx = dy W`, or `dx += dy W`, with the adapter's part.
-    pub(crate) fn backward_input(
+    pub(crate) fn backward_input<T: Element>(
         &self,
         dx: &mut [f32],
         accumulate: bool,
-        dy: &[f32],
+        dy: &[T],
         weight: &str,
         inputs: usize,
+        precision: Precision,
         buffers: &mut Buffers,
     ) {
-        linear::backward_input(dx, accumulate, dy, self.data(weight), inputs);
+        linear::backward_input(dx, accumulate, dy, self.data(weight), inputs, precision);
         if let Some(low_rank) = self.low_rank(weight) {
-            low_rank.backward_input(dx, dy, buffers);
+            low_rank.backward_input(dx, dy, buffers, precision);
         }
     }
 
     /// Adds the gradients of the layer's weight and factors, those that are asked for.
-    pub(crate) fn backward_weight(
+    pub(crate) fn backward_weight<D: Element, X: Element>(
         &self,
         gradients: &mut Parameters,
-        dy: &[f32],
-        x: &[f32],
+        dy: &[D],
+        x: &[X],
         weight: &str,
         inputs: usize,
+        precision: Precision,
         buffers: &mut Buffers,
     ) {
         if let Some(d_weight) = gradients.data_mut(self.name(weight)) {
-            linear::backward_weight(d_weight, dy, x, inputs);
+            linear::backward_weight(d_weight, dy, x, inputs, precision);
         }
         if let (Some(low_rank), Some([a, b])) = (self.low_rank(weight), self.factors(weight)) {
             if let Some(d_a) = gradients.data_mut(a) {
-                low_rank.backward_a(d_a, dy, x, buffers);
+                low_rank.backward_a(d_a, dy, x, buffers, precision);
             }
             if let Some(d_b) = gradients.data_mut(b) {
-                low_rank.backward_b(d_b, dy, x, buffers);
+                low_rank.backward_b(d_b, dy, x, buffers, precision);
             }
         }
     }

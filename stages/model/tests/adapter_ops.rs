@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor, Var};
 use golden::assert_close;
 use model::ops::low_rank::{Buffers, Dropout, LowRank};
 use model::ops::scalar_head;
+use model::precision::Precision;
 
 fn noise(length: usize, seed: usize) -> Vec<f32> {
     (0..length)
@@ -42,7 +43,8 @@ fn mask(dropout: Option<Dropout>) -> Vec<f32> {
         dropout,
     };
     let mut y = vec![0.0; ROWS * INPUTS];
-    low_rank.forward(&mut y, &vec![1.0; ROWS * INPUTS], &mut Buffers::default());
+    let x = vec![1.0; ROWS * INPUTS];
+    low_rank.forward(&mut y, &x, &mut Buffers::default(), Precision::F32);
     y
 }
 
@@ -66,7 +68,7 @@ fn low_rank_forward_and_backward_with_and_without_dropout() {
         };
         let mut buffers = Buffers::default();
         let mut y = start.clone();
-        low_rank.forward(&mut y, &x, &mut buffers);
+        low_rank.forward(&mut y, &x, &mut buffers, Precision::F32);
 
         let (vx, va) = (var(&x, &[ROWS, INPUTS]), var(&a, &[RANK, INPUTS]));
         let vb = var(&b, &[OUTPUTS, RANK]);
@@ -82,13 +84,13 @@ fn low_rank_forward_and_backward_with_and_without_dropout() {
         let store = store.backward().unwrap();
         let of = |v: &Var| flat(store.get(v.as_tensor()).unwrap());
         let mut dx = noise(ROWS * INPUTS, 6);
-        low_rank.backward_input(&mut dx, &dy, &mut buffers);
+        low_rank.backward_input(&mut dx, &dy, &mut buffers, Precision::F32);
         let before = noise(ROWS * INPUTS, 6);
         let expected: Vec<f32> = of(&vx).iter().zip(before).map(|(d, s)| d + s).collect();
         assert_close("dx", &dx, &expected, 1e-5);
         let (mut d_a, mut d_b) = (vec![1.0; a.len()], vec![1.0; b.len()]);
-        low_rank.backward_a(&mut d_a, &dy, &x, &mut buffers);
-        low_rank.backward_b(&mut d_b, &dy, &x, &mut buffers);
+        low_rank.backward_a(&mut d_a, &dy, &x, &mut buffers, Precision::F32);
+        low_rank.backward_b(&mut d_b, &dy, &x, &mut buffers, Precision::F32);
         let plus_one = |v: Vec<f32>| v.into_iter().map(|d| d + 1.0).collect::<Vec<_>>();
         assert_close("dA", &d_a, &plus_one(of(&va)), 1e-3);
         assert_close("dB", &d_b, &plus_one(of(&vb)), 1e-3);

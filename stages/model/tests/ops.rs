@@ -11,6 +11,7 @@ use candle_core::{D, Device, Tensor, Var};
 use golden::assert_close;
 use model::config::Config;
 use model::ops::{attention, embedding, head, linear, rmsnorm, rope, swiglu};
+use model::precision::Precision;
 
 /// Reproducible values in about (-1, 1).
 fn noise(length: usize, seed: usize) -> Vec<f32> {
@@ -75,7 +76,7 @@ fn linear_layer() {
     );
     let dy = noise(rows * outputs, 4);
     let mut y = vec![0.0; rows * outputs];
-    linear::forward(&mut y, false, &x, &w, inputs);
+    linear::forward(&mut y, false, &x, &w, inputs, Precision::F32);
     linear::add_bias(&mut y, &b);
     let (vx, vw, vb) = (
         var(&x, &[rows, inputs]),
@@ -91,15 +92,15 @@ fn linear_layer() {
 
     let (mut dx, mut dw, mut db) = (noise(x.len(), 5), noise(w.len(), 6), noise(b.len(), 7));
     let before = [dx.clone(), dw.clone(), db.clone()];
-    linear::backward_input(&mut dx, true, &dy, &w, inputs);
-    linear::backward_weight(&mut dw, &dy, &x, inputs);
+    linear::backward_input(&mut dx, true, &dy, &w, inputs, Precision::F32);
+    linear::backward_weight(&mut dw, &dy, &x, inputs, Precision::F32);
     linear::backward_bias(&mut db, &dy);
     let expected = candle_gradients(&expected, &dy, &[&vx, &vw, &vb]);
     for ((found, before), expected) in [&dx, &dw, &db].into_iter().zip(&before).zip(&expected) {
         let added: Vec<f32> = found.iter().zip(before).map(|(a, b)| a - b).collect();
         assert_close("an added gradient", &added, expected, 2e-5);
     }
-    linear::backward_input(&mut dx, false, &dy, &w, inputs);
+    linear::backward_input(&mut dx, false, &dy, &w, inputs, Precision::F32);
     assert_close("dx", &dx, &expected[0], 2e-5);
 }
 
@@ -221,8 +222,8 @@ fn candle_attention(q: &Tensor, k: &Tensor, v: &Tensor, bounds: &[usize]) -> Ten
 
 #[test]
 fn attention_over_packed_sequences() {
-    // Lengths around the block of 64 queries, a single token, and grouped heads.
-    let bounds = [0, 1, 64, 129, 330];
+    // Lengths around the block of 48 queries, a single token, and grouped heads.
+    let bounds = [0, 1, 48, 129, 330];
     let (heads, kv_heads, dim, tokens) = (4, 2, 12, 330);
     let shape = attention::Shape {
         heads,
@@ -241,7 +242,7 @@ fn attention_over_packed_sequences() {
     let dy = noise(q.len(), 4);
     let run = |q: &[f32], k: &[f32], v: &[f32]| {
         let (mut out, mut log_sums) = (vec![0.0; q.len()], vec![0.0; heads * tokens]);
-        attention::forward(&mut out, &mut log_sums, q, k, v, shape);
+        attention::forward(&mut out, &mut log_sums, q, k, v, shape, Precision::F32);
         (out, log_sums)
     };
     let (out, log_sums) = run(&q, &k, &v);
@@ -275,6 +276,7 @@ fn attention_over_packed_sequences() {
             log_sums: &log_sums,
         },
         shape,
+        Precision::F32,
     );
     let expected = candle_gradients(&expected, &dy, &[&vq, &vk, &vv]);
     for (found, expected) in [&dq, &dk, &dv].into_iter().zip(&expected) {
@@ -352,6 +354,7 @@ fn head_log_probabilities() {
             width,
             temperature,
             low_rank: None,
+            precision: Precision::F32,
         };
         let mut log_probs = vec![0.0; targets.len()];
         head.forward(&mut log_probs, hidden, &targets, &mut buffers);
@@ -384,6 +387,7 @@ fn head_log_probabilities() {
         width,
         temperature,
         low_rank: None,
+        precision: Precision::F32,
     }
     .backward(
         &mut d_hidden,

@@ -47,8 +47,9 @@ pub struct Adapt;
 
 impl Stage for Adapt {
     const NAME: &'static str = "adapt";
-    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
-    const VERSION: u32 = 2;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree. 3: products are summed in
+    /// another order.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "Trains a model on the texts themselves, every token in the loss";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("samples")];
     const OUTPUTS: &'static [Output] = &[Output::tree("model"), Output::table("metrics")];

@@ -83,8 +83,9 @@ pub struct Dpo;
 
 impl Stage for Dpo {
     const NAME: &'static str = "dpo";
-    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
-    const VERSION: u32 = 2;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree. 3: products are summed in
+    /// another order.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "Trains a model to prefer right programs to wrong ones, by DPO";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -168,7 +169,7 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         &mut parameters,
         ctx.seed(),
     )?;
-    tuned.workspace = how.workspace();
+    tuned.workspace = how.workspace(what.precision);
     let mut objective = Preference::new(tuned, what.options(), what.batch_size as usize);
     let reference = reference(ctx, &mut objective, &parameters, &loaded)?;
     let (train, validation) = reference.split_at(loaded.train.len());

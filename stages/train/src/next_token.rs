@@ -150,7 +150,7 @@ pub fn run(task: Task, settings: &Optimisation, how: &How, ctx: &Ctx) -> Result<
     };
     let mut objective = NextToken::new(network, loaded.train, loaded.validation, room)
         .bucketed(bucket)
-        .with_workspace(how.workspace());
+        .with_workspace(how.workspace(settings.precision));
     let outcome = training_loop::train(&mut objective, parameters, settings, how, ctx)?;
     outcome.metrics.write(&ctx.output("metrics"))?;
     Checkpoint {

@@ -48,8 +48,9 @@ pub struct Orpo;
 
 impl Stage for Orpo {
     const NAME: &'static str = "orpo";
-    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
-    const VERSION: u32 = 2;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree. 3: products are summed in
+    /// another order.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "Trains a model to prefer right programs to wrong ones, by ORPO";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -108,7 +109,7 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         &mut parameters,
         ctx.seed(),
     )?;
-    tuned.workspace = how.workspace();
+    tuned.workspace = how.workspace(what.precision);
     let options = Options {
         lambda: what.lambda,
         sft: what.likelihood,

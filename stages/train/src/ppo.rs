@@ -30,6 +30,7 @@ use credit::Algorithm;
 use engine::{Ctx, Input, Invalid, Output, Stage};
 use execution::{Execution, Parts};
 use kl::{Controller, Penalty};
+use model::precision::Precision;
 use score::Normalisation;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -136,6 +137,9 @@ pub struct What {
     pub adapter: Lora,
     /// Whether the adapter acts on the output head too: the paper leaves out the embedding alone.
     pub lm_head: bool,
+    /// What matrix products multiply in training: `f32`, or `bf16`, added in f32. Weights and their
+    /// updates are f32 always, and so is sampling: with `bf16` raise `max_sampler_gap`.
+    pub precision: Precision,
 }
 
 impl Default for What {
@@ -183,6 +187,7 @@ impl Default for What {
             train: Train::Adapter,
             adapter: Lora::default(),
             lm_head: true,
+            precision: Precision::F32,
         }
     }
 }
@@ -234,8 +239,8 @@ pub struct Ppo<E>(PhantomData<E>);
 
 impl<E: Execution> Stage for Ppo<E> {
     const NAME: &'static str = "ppo";
-    /// 1: first version. 2: programs may be run; `rollouts` has three columns for it.
-    /// 3: metric `objective/entropy`.
+    /// 1: first version. 2: programs may be run; `rollouts` has three columns for it. 3: products
+    /// are summed in another order; metric `objective/entropy`.
     const VERSION: u32 = 3;
     const ABOUT: &'static str =
         "Trains a model on its own programs, by a reward model's scores and what running them says";

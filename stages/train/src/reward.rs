@@ -66,8 +66,9 @@ pub struct Reward;
 
 impl Stage for Reward {
     const NAME: &'static str = "reward";
-    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
-    const VERSION: u32 = 2;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree. 3: products are summed in
+    /// another order.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "Trains a model to score programs, from right and wrong ones";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -134,7 +135,7 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         &mut parameters,
         ctx.seed(),
     )?;
-    tuned.workspace = how.workspace();
+    tuned.workspace = how.workspace(what.precision);
     let options = Options {
         margin: what.margin,
         centering: what.centering,

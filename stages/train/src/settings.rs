@@ -8,6 +8,7 @@ use crate::best::Keep;
 use engine::Invalid;
 use model::network::Workspace;
 use model::optimizer::{AdamWConfig, cosine_learning_rate};
+use model::precision::Precision;
 use serde::{Deserialize, Serialize};
 
 /// How the learning rate goes after the warm-up.
@@ -69,6 +70,8 @@ pub struct Optimisation {
     pub evaluations: u64,
     /// Which weights are the result.
     pub keep: Keep,
+    /// What matrix products multiply; weights and their updates are f32 always.
+    pub precision: Precision,
 }
 
 impl Optimisation {
@@ -156,13 +159,9 @@ impl Default for How {
 }
 
 impl How {
-    /// The buffers of a network's passes.
-    pub fn workspace(&self) -> Workspace {
-        if self.recompute {
-            Workspace::recomputing()
-        } else {
-            Workspace::new()
-        }
+    /// The buffers of a network's passes, which compute in `precision`.
+    pub fn workspace(&self, precision: Precision) -> Workspace {
+        Workspace::with(precision, self.recompute)
     }
 
     /// Runs `work` on the asked number of threads.
@@ -226,6 +225,9 @@ macro_rules! training_settings {
             pub evaluations: u64,
             /// Which weights are the result: `last`, or `best` by validation loss.
             pub keep: $crate::best::Keep,
+            /// What matrix products multiply: `f32`, or `bf16`, added in f32. Weights, gradients
+            /// and the optimiser's state are f32 always.
+            pub precision: ::model::precision::Precision,
             $($(#[$field_about])* pub $field: $kind,)*
         }
 
@@ -248,6 +250,7 @@ macro_rules! training_settings {
                     validation_share: 0.005,
                     evaluations: 5,
                     keep: $crate::best::Keep::Last,
+                    precision: ::model::precision::Precision::F32,
                     $($field: $default,)*
                 }
             }
@@ -274,6 +277,7 @@ macro_rules! training_settings {
                     },
                     evaluations: self.evaluations,
                     keep: self.keep,
+                    precision: self.precision,
                 }
             }
         }

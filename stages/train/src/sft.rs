@@ -32,8 +32,9 @@ pub struct Sft;
 
 impl Stage for Sft {
     const NAME: &'static str = "sft";
-    /// 1: first version. 2: the shares of `ranks` are summed in a tree.
-    const VERSION: u32 = 2;
+    /// 1: first version. 2: the shares of `ranks` are summed in a tree. 3: products are summed in
+    /// another order.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "Fine-tunes a model to answer problems with solutions";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("samples")];
     const OUTPUTS: &'static [Output] = &[Output::tree("model"), Output::table("metrics")];

@@ -210,6 +210,32 @@ fn threads_checkpoints_and_interruptions_change_no_byte() {
 }
 
 #[test]
+fn preferences_are_learnt_in_bf16_as_in_f32() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 20);
+    for stage in ["reward", "dpo", "orpo"] {
+        let run = |precision: &str| {
+            let store = format!("{stage}-{precision}");
+            let settings = format!("{SETTINGS}\nprecision = \"{precision}\"\nmax_steps = 12");
+            world
+                .run(&store, &world.pairs_recipe(stage, &settings))
+                .unwrap();
+            values(&world.output(&store, stage, "metrics.parquet"), "loss")
+        };
+        let (single, half) = (run("f32"), run("bf16"));
+        assert_ne!(single, half, "{stage}");
+        // The first is of the same weights; steps of this size drive later ones apart.
+        let (first, last) = (half[0] / single[0] - 1.0, half[11] - single[11]);
+        assert!(first.abs() < 0.01, "{stage}: {half:?} and {single:?}");
+        assert!(
+            last.abs() < 0.2 * single[0],
+            "{stage}: {half:?} and {single:?}"
+        );
+        assert!(half[11] < half[0], "{stage}: nothing was learnt");
+    }
+}
+
+#[test]
 fn ppo_learns_the_same_however_often_it_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::new(directory.path(), 20);
@@ -220,6 +246,10 @@ fn ppo_learns_the_same_however_often_it_is_killed() {
             format!(
                 "{PPO}\ntrain = \"full\"\ntemperature = 0.8\nscore_normalisation = \"standard\""
             ),
+        ),
+        (
+            "bf16",
+            format!("{PPO}\nprecision = \"bf16\"\nmax_sampler_gap = 0.05"),
         ),
         (
             "executed",

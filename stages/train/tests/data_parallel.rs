@@ -5,6 +5,7 @@ use model::config::{Architecture, Config, RopeScaling};
 use model::network::Network;
 use model::optimizer::AdamWConfig;
 use model::parameters::Parameters;
+use model::precision::Precision;
 use std::sync::{Barrier, Mutex};
 use train::best::Keep;
 use train::data_parallel::{Collective, OneProcess, Shares, tree_sum};
@@ -95,6 +96,7 @@ fn settings(ranks: u64, accumulation: u64) -> Optimisation {
         adamw: AdamWConfig::default(),
         evaluations: 0,
         keep: Keep::Last,
+        precision: Precision::F32,
     }
 }
 

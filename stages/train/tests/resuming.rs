@@ -7,6 +7,7 @@ use engine::Error;
 use std::process::Command;
 use store::Address;
 use tiny::{Listener, World};
+use train::metrics::Metric;
 
 const SETTINGS: &str = "learning_rate = 3e-3\nwarmup_steps = 3\nepochs = 3\nbatch_size = 1\n\
                         accumulation = 2\nranks = 2\nmax_tokens = 64\nvalidation_share = 0.2\n\
@@ -136,7 +137,7 @@ fn the_best_weights_survive_an_interruption() {
     let kept = heard.lines().find(|line| line.contains("kept the weights"));
     let kept = kept.unwrap_or_else(|| panic!("{heard}")).to_owned();
     let metrics = world.output("whole", "sft", "metrics.parquet");
-    let rows = corpus::table::read::<train::metrics::Metric>(&metrics, "metrics").unwrap();
+    let rows = corpus::table::read::<Metric>(&metrics, "metrics").unwrap();
     let rounds = rows
         .iter()
         .filter(|row| row.name == "eval_loss" && row.step > 0);
@@ -171,4 +172,40 @@ fn recomputed_activations_change_no_byte() {
     let kept = outputs(&world, "kept", &recipe(&world, "recompute = false"));
     let recomputed = outputs(&world, "recomputed", &recipe(&world, "recompute = true"));
     assert_eq!(kept, recomputed);
+}
+
+#[test]
+fn bf16_is_exact_in_its_own_way_and_close_to_f32() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 30);
+    let bf16 = |how: &str| {
+        let settings = format!("{SETTINGS}\nprecision = \"bf16\"\n[sft.how]\n{how}");
+        world.recipe("sft", &settings)
+    };
+    let whole = outputs(&world, "one", &bf16("threads = 1"));
+    for (store, how) in [
+        ("two", "threads = 2\nrecompute = true"),
+        ("three", "threads = 3\ncheckpoint_every_steps = 1"),
+    ] {
+        assert_eq!(outputs(&world, store, &bf16(how)), whole, "{how}");
+    }
+    // Cancelled in the middle: the checkpoint holds f32 weights, and nothing is lost.
+    let text = bf16("checkpoint_every_s = 0.0");
+    let listener = Listener::cancelling_at("after 8 updates");
+    let result = world.run_with("cancelled", &text, &listener);
+    assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
+    let summary = world.run("cancelled", &text).unwrap();
+    assert_eq!(summary.traces["sft"].resumed_from, ["step 8"]);
+    assert_eq!(outputs(&world, "cancelled", &text), whole);
+
+    let f32 = outputs(&world, "f32", &recipe(&world, "threads = 1"));
+    assert_ne!(f32, whole);
+    let loss = |store: &str| {
+        let path = world.output(store, "sft", "metrics.parquet");
+        let rows = corpus::table::read::<Metric>(&path, "metrics").unwrap();
+        let last = rows.into_iter().rfind(|row| row.name == "validation_loss");
+        last.unwrap().value
+    };
+    let (half, single) = (loss("one"), loss("f32"));
+    assert!((half / single - 1.0).abs() < 0.01, "{half} and {single}");
 }

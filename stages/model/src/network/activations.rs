@@ -6,27 +6,89 @@
 //! keeps its input alone, and the backward pass runs the block again: the same operations on
 //! the same numbers, so the same bytes, for a third more work.
 
+use half::bf16;
+
 use crate::config::Config;
 use crate::ops::head::Buffers;
 use crate::ops::low_rank;
+use crate::precision::Precision;
 
-/// What one block saves; token-major unless said.
+/// What one block saves; token-major unless said. What only products read again is kept as `T`.
 #[derive(Default)]
-pub(super) struct Block {
+pub(super) struct Block<T> {
     pub(super) input_root: Vec<f32>,
     /// Turned queries, keys, and values, head-major.
-    pub(super) q: Vec<f32>,
-    pub(super) k: Vec<f32>,
-    pub(super) v: Vec<f32>,
+    pub(super) q: Vec<T>,
+    pub(super) k: Vec<T>,
+    pub(super) v: Vec<T>,
     /// `[heads, tokens]`.
     pub(super) log_sums: Vec<f32>,
     /// Attention output `[tokens, query_width]`.
-    pub(super) attention: Vec<f32>,
+    pub(super) attention: Vec<T>,
     /// Residual stream between attention and MLP.
     pub(super) middle: Vec<f32>,
     pub(super) middle_root: Vec<f32>,
-    pub(super) gate: Vec<f32>,
-    pub(super) up: Vec<f32>,
+    pub(super) gate: Vec<T>,
+    pub(super) up: Vec<T>,
+}
+
+impl<T: Copy + Default> Block<T> {
+    fn fit(&mut self, config: &Config, tokens: usize) {
+        let (hidden, inner) = (
+            tokens * config.hidden_size,
+            tokens * config.intermediate_size,
+        );
+        let (query, kv) = (tokens * config.query_width(), tokens * config.kv_width());
+        for (buffer, length) in [
+            (&mut self.input_root, tokens),
+            (&mut self.log_sums, tokens * config.heads),
+            (&mut self.middle, hidden),
+            (&mut self.middle_root, tokens),
+        ] {
+            buffer.resize(length, 0.0);
+        }
+        for (buffer, length) in [
+            (&mut self.q, query),
+            (&mut self.k, kv),
+            (&mut self.v, kv),
+            (&mut self.attention, query),
+            (&mut self.gate, inner),
+            (&mut self.up, inner),
+        ] {
+            buffer.resize(length, T::default());
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let floats = [
+            &self.input_root,
+            &self.log_sums,
+            &self.middle,
+            &self.middle_root,
+        ];
+        let others = [
+            &self.q,
+            &self.k,
+            &self.v,
+            &self.attention,
+            &self.gate,
+            &self.up,
+        ];
+        floats.map(Vec::len).iter().sum::<usize>() * size_of::<f32>()
+            + others.map(Vec::len).iter().sum::<usize>() * size_of::<T>()
+    }
+}
+
+/// What all blocks save, by precision.
+pub(super) enum Blocks {
+    F32(Vec<Block<f32>>),
+    Bf16(Vec<Block<bf16>>),
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self::F32(Vec::new())
+    }
 }
 
 /// Space that the passes of a block share; nothing in it outlives a block.
@@ -48,7 +110,7 @@ pub struct Workspace {
     /// Residual stream at the entry of each block, and after the last, `[tokens, hidden]`.
     pub(super) stream: Vec<Vec<f32>>,
     /// What each block saves; a single one, used by all in turn, with recomputation.
-    pub(super) blocks: Vec<Block>,
+    pub(super) blocks: Blocks,
     pub(super) recomputes: bool,
     pub(super) last_root: Vec<f32>,
     pub(super) hidden: Vec<f32>,
@@ -78,6 +140,28 @@ impl Workspace {
         }
     }
 
+    /// Empty buffers for passes in the given precision; with `recomputes` as
+    /// [`Workspace::recomputing`].
+    pub fn with(precision: Precision, recomputes: bool) -> Self {
+        let blocks = match precision {
+            Precision::F32 => Blocks::F32(Vec::new()),
+            Precision::Bf16 => Blocks::Bf16(Vec::new()),
+        };
+        Self {
+            blocks,
+            recomputes,
+            ..Self::default()
+        }
+    }
+
+    /// In which numbers passes over these buffers multiply.
+    pub fn precision(&self) -> Precision {
+        match self.blocks {
+            Blocks::F32(_) => Precision::F32,
+            Blocks::Bf16(_) => Precision::Bf16,
+        }
+    }
+
     /// Hidden states after the last norm, `[tokens, hidden]`, of the last forward pass.
     pub fn hidden(&self) -> &[f32] {
         &self.hidden
@@ -85,22 +169,11 @@ impl Workspace {
 
     /// Bytes of what is saved between the passes.
     pub fn bytes(&self) -> usize {
-        let blocks = self.blocks.iter().flat_map(|block| {
-            [
-                &block.input_root,
-                &block.q,
-                &block.k,
-                &block.v,
-                &block.log_sums,
-                &block.attention,
-                &block.middle,
-                &block.middle_root,
-                &block.gate,
-                &block.up,
-            ]
-        });
-        let values: usize = blocks.chain(&self.stream).map(Vec::len).sum();
-        values * size_of::<f32>()
+        let blocks: usize = match &self.blocks {
+            Blocks::F32(blocks) => blocks.iter().map(Block::bytes).sum(),
+            Blocks::Bf16(blocks) => blocks.iter().map(Block::bytes).sum(),
+        };
+        blocks + self.stream.iter().map(Vec::len).sum::<usize>() * size_of::<f32>()
     }
 
     /// Sizes the buffers of the forward pass for a batch.
@@ -116,22 +189,9 @@ impl Workspace {
             stream.resize(hidden, 0.0);
         }
         let kept = if self.recomputes { 1 } else { config.layers };
-        self.blocks.resize_with(kept, Block::default);
-        for block in &mut self.blocks {
-            for (buffer, length) in [
-                (&mut block.input_root, tokens),
-                (&mut block.q, query),
-                (&mut block.k, kv),
-                (&mut block.v, kv),
-                (&mut block.log_sums, tokens * config.heads),
-                (&mut block.attention, query),
-                (&mut block.middle, hidden),
-                (&mut block.middle_root, tokens),
-                (&mut block.gate, inner),
-                (&mut block.up, inner),
-            ] {
-                buffer.resize(length, 0.0);
-            }
+        match &mut self.blocks {
+            Blocks::F32(blocks) => fit_all(blocks, kept, config, tokens),
+            Blocks::Bf16(blocks) => fit_all(blocks, kept, config, tokens),
         }
         for (buffer, length) in [
             (&mut self.last_root, tokens),
@@ -164,5 +224,17 @@ impl Workspace {
             Some(given) => self.d_hidden.copy_from_slice(given),
             None => self.d_hidden.fill(0.0),
         }
+    }
+}
+
+fn fit_all<T: Copy + Default>(
+    blocks: &mut Vec<Block<T>>,
+    kept: usize,
+    config: &Config,
+    tokens: usize,
+) {
+    blocks.resize_with(kept, Block::default);
+    for block in blocks {
+        block.fit(config, tokens);
     }
 }

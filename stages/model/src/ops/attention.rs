@@ -7,15 +7,16 @@
 //! are head-major, `[heads, tokens, D]`. Tasks are (sequence, key-value head) pairs, each on
 //! one thread from start to end, so no sum depends on the thread count.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use super::matmul::{Threads, View, matmul};
+use super::matmul::{Packed, View};
 use super::vector::{exp_in_place, max, scale, vectorised};
+use crate::precision::{Element, Precision};
 
 /// Queries handled at once; bounds the scores in memory to this many rows of one head.
-const QUERY_BLOCK: usize = 64;
+const QUERY_BLOCK: usize = 48;
 
 /// Head counts, head width and sequence bounds of a packed batch.
 #[derive(Clone, Copy)]
@@ -49,37 +50,53 @@ impl Shape<'_> {
     }
 
     /// The part of `[heads, tokens, width]` that belongs to one head and sequence.
-    fn part(self, all: &[f32], head: usize, sequence: usize, width: usize) -> &[f32] {
+    fn part<T>(self, all: &[T], head: usize, sequence: usize, width: usize) -> &[T] {
         let tokens = self.bounds[self.bounds.len() - 1];
         let start = head * tokens + self.bounds[sequence];
         &all[start * width..][..(self.bounds[sequence + 1] - self.bounds[sequence]) * width]
     }
 }
 
-thread_local! {
-    static SCORES: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+/// Space for one head of one sequence, reused by a thread.
+#[derive(Default)]
+struct Scratch {
+    scores: Vec<f32>,
+    d_scores: Vec<f32>,
+    keys: Packed,
+    keys_transposed: Packed,
+    values: Packed,
+    queries: Packed,
+    d_out: Packed,
 }
 
-fn with_scores<R>(length: usize, work: impl FnOnce(&mut [f32], &mut [f32]) -> R) -> R {
-    SCORES.with_borrow_mut(|[a, b]| {
-        for buffer in [&mut *a, &mut *b] {
-            if buffer.len() < length {
-                buffer.resize(length, 0.0);
-            }
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// Lends a thread's space for blocks of queries of a sequence of `tokens`; also says how long a
+/// row of scores is there: not a power of two, whose rows would push each other out of the cache.
+fn with_scratch(tokens: usize, work: impl FnOnce(&mut Scratch, usize)) {
+    let stride = tokens.next_multiple_of(16) + 16;
+    let mut scratch = SCRATCH.take();
+    for scores in [&mut scratch.scores, &mut scratch.d_scores] {
+        if scores.len() < QUERY_BLOCK * stride {
+            scores.resize(QUERY_BLOCK * stride, 0.0);
         }
-        work(a, b)
-    })
+    }
+    work(&mut scratch, stride);
+    SCRATCH.set(scratch);
 }
 
 /// Writes `out` `[heads, tokens, D]` and the log-sum-exp of every score row `[heads, tokens]`
 /// from `q` `[heads, tokens, D]` and `k`, `v` `[kv_heads, tokens, D]`.
-pub fn forward(
+pub fn forward<T: Element>(
     out: &mut [f32],
     log_sums: &mut [f32],
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
+    q: &[T],
+    k: &[T],
+    v: &[T],
     shape: Shape,
+    precision: Precision,
 ) {
     let (dim, sequences) = (shape.head_dim, shape.bounds.len() - 1);
     let outs = shape.cut(out, shape.heads, dim);
@@ -92,43 +109,46 @@ pub fn forward(
             let q = shape.part(q, head, sequence, dim);
             let k = shape.part(k, head / shape.group(), sequence, dim);
             let v = shape.part(v, head / shape.group(), sequence, dim);
-            forward_one(out, log_sums, q, k, v, dim);
+            forward_one(out, log_sums, q, k, v, dim, precision);
         });
 }
 
-fn forward_one(out: &mut [f32], log_sums: &mut [f32], q: &[f32], k: &[f32], v: &[f32], dim: usize) {
+fn forward_one<T: Element>(
+    out: &mut [f32],
+    log_sums: &mut [f32],
+    q: &[T],
+    k: &[T],
+    v: &[T],
+    dim: usize,
+    precision: Precision,
+) {
     let tokens = log_sums.len();
-    with_scores(QUERY_BLOCK.min(tokens) * tokens, |scores, _| {
+    let scaling = 1.0 / (dim as f32).sqrt();
+    with_scratch(tokens, |scratch, stride| {
+        let Scratch {
+            scores,
+            keys_transposed,
+            values,
+            ..
+        } = scratch;
+        keys_transposed.fill(View::new(k, tokens, dim).transposed(), precision);
+        values.fill(View::new(v, tokens, dim), precision);
         for first in (0..tokens).step_by(QUERY_BLOCK) {
             let rows = QUERY_BLOCK.min(tokens - first);
             let keys = first + rows;
             let q = View::new(&q[first * dim..], rows, dim);
-            let scaling = 1.0 / (dim as f32).sqrt();
-            matmul(
-                scores,
-                false,
-                scaling,
-                q,
-                View::new(k, keys, dim).transposed(),
-                Threads::One,
-            );
+            keys_transposed.product(scores, stride, keys, false, scaling, q);
             let mut sums = [0.0; QUERY_BLOCK];
-            for (row, scores) in scores[..rows * keys].chunks_exact_mut(keys).enumerate() {
-                let (seen, hidden) = scores.split_at_mut(first + row + 1);
+            for (row, scores) in scores.chunks_mut(stride).take(rows).enumerate() {
+                let (seen, hidden) = scores[..keys].split_at_mut(first + row + 1);
                 let largest = max(seen);
                 sums[row] = exp_in_place(seen, largest);
                 hidden.fill(0.0);
                 log_sums[first + row] = largest + sums[row].ln();
             }
             let out = &mut out[first * dim..][..rows * dim];
-            matmul(
-                out,
-                false,
-                1.0,
-                View::new(scores, rows, keys),
-                View::new(v, keys, dim),
-                Threads::One,
-            );
+            let p = View::strided(scores, rows, keys, stride);
+            values.product(out, dim, dim, false, 1.0, p);
             for (out, sum) in out.chunks_exact_mut(dim).zip(sums) {
                 scale(out, 1.0 / sum);
             }
@@ -148,20 +168,27 @@ pub struct Gradients<'a> {
 
 /// What the backward pass reads; head-major like the forward pass.
 #[derive(Clone, Copy)]
-pub struct Saved<'a> {
+pub struct Saved<'a, T> {
     /// `[heads, tokens, D]`.
-    pub q: &'a [f32],
+    pub q: &'a [T],
     /// `[kv_heads, tokens, D]`.
-    pub k: &'a [f32],
+    pub k: &'a [T],
     /// `[kv_heads, tokens, D]`.
-    pub v: &'a [f32],
+    pub v: &'a [T],
     /// `[heads, tokens]`, as the forward pass wrote it.
     pub log_sums: &'a [f32],
 }
 
 /// Writes the gradients of `q`, `k` and `v`, given `d_out` `[heads, tokens, D]` and
 /// `delta[h, i] = d_out_i · out_i` `[heads, tokens]`.
-pub fn backward(gradients: Gradients, d_out: &[f32], delta: &[f32], saved: Saved, shape: Shape) {
+pub fn backward<T: Element>(
+    gradients: Gradients,
+    d_out: &[f32],
+    delta: &[f32],
+    saved: Saved<T>,
+    shape: Shape,
+    precision: Precision,
+) {
     let (dim, group, sequences) = (shape.head_dim, shape.group(), shape.bounds.len() - 1);
     let mut dqs: Vec<Option<&mut [f32]>> = shape
         .cut(gradients.q, shape.heads, dim)
@@ -191,61 +218,87 @@ pub fn backward(gradients: Gradients, d_out: &[f32], delta: &[f32], saved: Saved
             dv.fill(0.0);
             let k = shape.part(saved.k, kv_head, sequence, dim);
             let v = shape.part(saved.v, kv_head, sequence, dim);
-            for (index, dq) in dqs.into_iter().enumerate() {
-                let head = kv_head * group + index;
-                let one = One {
-                    q: shape.part(saved.q, head, sequence, dim),
-                    k,
-                    v,
-                    log_sums: shape.part(saved.log_sums, head, sequence, 1),
-                    d_out: shape.part(d_out, head, sequence, dim),
-                    delta: shape.part(delta, head, sequence, 1),
-                };
-                one.backward(dq, dk, dv, dim);
-            }
+            let tokens = dk.len() / dim;
+            with_scratch(tokens, |scratch, stride| {
+                let (k, v) = (View::new(k, tokens, dim), View::new(v, tokens, dim));
+                scratch.keys.fill(k, precision);
+                scratch.keys_transposed.fill(k.transposed(), precision);
+                scratch.values.fill(v.transposed(), precision);
+                for (index, dq) in dqs.into_iter().enumerate() {
+                    let head = kv_head * group + index;
+                    let one = One {
+                        q: shape.part(saved.q, head, sequence, dim),
+                        log_sums: shape.part(saved.log_sums, head, sequence, 1),
+                        d_out: shape.part(d_out, head, sequence, dim),
+                        delta: shape.part(delta, head, sequence, 1),
+                        dim,
+                        precision,
+                    };
+                    one.backward(dq, dk, dv, scratch, stride);
+                }
+            });
         });
 }
 
-struct One<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+/// One query head of one sequence.
+struct One<'a, T> {
+    q: &'a [T],
     log_sums: &'a [f32],
     d_out: &'a [f32],
     delta: &'a [f32],
+    dim: usize,
+    precision: Precision,
 }
 
-impl One<'_> {
-    fn backward(&self, dq: &mut [f32], dk: &mut [f32], dv: &mut [f32], dim: usize) {
-        let tokens = self.log_sums.len();
+impl<T: Element> One<'_, T> {
+    /// Writes `dq` and adds to `dk` and `dv`; keys and values are laid out in `scratch`.
+    fn backward(
+        &self,
+        dq: &mut [f32],
+        dk: &mut [f32],
+        dv: &mut [f32],
+        scratch: &mut Scratch,
+        stride: usize,
+    ) {
+        let (tokens, dim) = (self.log_sums.len(), self.dim);
         let scaling = 1.0 / (dim as f32).sqrt();
-        with_scores(QUERY_BLOCK.min(tokens) * tokens, |p, dp| {
-            for first in (0..tokens).step_by(QUERY_BLOCK) {
-                let rows = QUERY_BLOCK.min(tokens - first);
-                let keys = first + rows;
-                let q = View::new(&self.q[first * dim..], rows, dim);
-                let d_out = View::new(&self.d_out[first * dim..], rows, dim);
-                let (k, v) = (View::new(self.k, keys, dim), View::new(self.v, keys, dim));
-                matmul(p, false, scaling, q, k.transposed(), Threads::One);
-                matmul(dp, false, 1.0, d_out, v.transposed(), Threads::One);
-                for row in 0..rows {
-                    let at = row * keys..(row + 1) * keys;
-                    let seen = first + row + 1;
-                    softmax_backward(
-                        &mut p[at.clone()][..seen],
-                        &mut dp[at.clone()][..seen],
-                        self.log_sums[first + row],
-                        self.delta[first + row],
-                    );
-                    p[at.clone()][seen..].fill(0.0);
-                    dp[at][seen..].fill(0.0);
-                }
-                let (p, ds) = (View::new(p, rows, keys), View::new(dp, rows, keys));
-                matmul(dv, true, 1.0, p.transposed(), d_out, Threads::One);
-                matmul(&mut dq[first * dim..], false, scaling, ds, k, Threads::One);
-                matmul(dk, true, scaling, ds.transposed(), q, Threads::One);
+        let Scratch {
+            scores: p,
+            d_scores: dp,
+            keys: k,
+            keys_transposed,
+            values: values_transposed,
+            queries,
+            d_out: d_outs,
+        } = scratch;
+        for first in (0..tokens).step_by(QUERY_BLOCK) {
+            let rows = QUERY_BLOCK.min(tokens - first);
+            let keys = first + rows;
+            let q = View::new(&self.q[first * dim..], rows, dim);
+            let d_out = View::new(&self.d_out[first * dim..], rows, dim);
+            keys_transposed.product(p, stride, keys, false, scaling, q);
+            values_transposed.product(dp, stride, keys, false, 1.0, d_out);
+            let both = p.chunks_mut(stride).zip(dp.chunks_mut(stride)).take(rows);
+            for (row, (p, dp)) in both.enumerate() {
+                let (seen, hidden) = p[..keys].split_at_mut(first + row + 1);
+                let (d_seen, d_hidden) = dp[..keys].split_at_mut(first + row + 1);
+                softmax_backward(
+                    seen,
+                    d_seen,
+                    self.log_sums[first + row],
+                    self.delta[first + row],
+                );
+                hidden.fill(0.0);
+                d_hidden.fill(0.0);
             }
-        });
+            let p = View::strided(p, rows, keys, stride);
+            let ds = View::strided(dp, rows, keys, stride);
+            queries.fill(q, self.precision);
+            d_outs.fill(d_out, self.precision);
+            d_outs.product(dv, dim, dim, true, 1.0, p.transposed());
+            k.product(&mut dq[first * dim..], dim, dim, false, scaling, ds);
+            queries.product(dk, dim, dim, true, scaling, ds.transposed());
+        }
     }
 }
 
@@ -261,7 +314,13 @@ vectorised! {
 
 /// `Δ`: the products `d_out_i · out_i` per head, from token-major `[tokens, heads D]` into
 /// `[heads, tokens]`.
-pub fn delta(delta: &mut [f32], d_out: &[f32], out: &[f32], head_dim: usize, heads: usize) {
+pub fn delta<T: Element>(
+    delta: &mut [f32],
+    d_out: &[f32],
+    out: &[T],
+    head_dim: usize,
+    heads: usize,
+) {
     let tokens = delta.len() / heads;
     delta
         .par_chunks_mut(tokens)

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::low_rank::{self, LowRank};
 use super::matmul::{Threads, View, matmul};
 use super::vector::{add_scaled, exp_in_place, max, scale};
+use crate::precision::Precision;
 
 /// Logits held at once; 8 MiB.
 const LOGITS: usize = 1 << 21;
@@ -37,6 +38,8 @@ pub struct Head<'a> {
     pub temperature: f32,
     /// What an adapter adds.
     pub low_rank: Option<LowRank<'a>>,
+    /// What the products multiply.
+    pub precision: Precision,
 }
 
 /// Where the head's gradients are added; `None` is frozen.
@@ -62,9 +65,18 @@ impl Head<'_> {
     /// The logits of all rows of `hidden` at once, undivided; for inspection.
     pub fn all_logits(&self, hidden: &[f32]) -> Vec<f32> {
         let mut logits = vec![0.0; hidden.len() / self.width * self.vocab()];
-        super::linear::forward(&mut logits, false, hidden, self.weight, self.width);
+        let precision = self.precision;
+        super::linear::forward(
+            &mut logits,
+            false,
+            hidden,
+            self.weight,
+            self.width,
+            precision,
+        );
         if let Some(low_rank) = self.low_rank {
-            low_rank.forward(&mut logits, hidden, &mut low_rank::Buffers::default());
+            let scratch = &mut low_rank::Buffers::default();
+            low_rank.forward(&mut logits, hidden, scratch, precision);
         }
         logits
     }
@@ -96,6 +108,7 @@ impl Head<'_> {
             1.0 / self.temperature,
             states,
             weight,
+            self.precision,
             Threads::All,
         );
         if let Some(low_rank) = self.low_rank(first_row) {
@@ -104,6 +117,7 @@ impl Head<'_> {
                 &mut buffers.logits,
                 &buffers.hidden,
                 &mut buffers.low_rank,
+                self.precision,
             );
         }
     }
@@ -171,17 +185,19 @@ impl Head<'_> {
                 1.0,
                 dz,
                 View::new(self.weight, vocab, width),
+                self.precision,
                 Threads::All,
             );
             if let Some(low_rank) = self.low_rank(index * chunk) {
                 let (dz, states) = (&buffers.logits, &buffers.hidden);
                 let scratch = &mut buffers.low_rank;
-                low_rank.backward_input(&mut buffers.d_hidden, dz, scratch);
+                let precision = self.precision;
+                low_rank.backward_input(&mut buffers.d_hidden, dz, scratch, precision);
                 if let Some(d_a) = gradients.a.as_deref_mut() {
-                    low_rank.backward_a(d_a, dz, states, scratch);
+                    low_rank.backward_a(d_a, dz, states, scratch, precision);
                 }
                 if let Some(d_b) = gradients.b.as_deref_mut() {
-                    low_rank.backward_b(d_b, dz, states, scratch);
+                    low_rank.backward_b(d_b, dz, states, scratch, precision);
                 }
             }
             for (from, (row, _)) in buffers.d_hidden.chunks_exact(width).zip(targets) {
@@ -189,7 +205,15 @@ impl Head<'_> {
             }
             if let Some(d_weight) = gradients.weight.as_deref_mut() {
                 let states = View::new(&buffers.hidden, targets.len(), width);
-                matmul(d_weight, true, 1.0, dz.transposed(), states, Threads::All);
+                matmul(
+                    d_weight,
+                    true,
+                    1.0,
+                    dz.transposed(),
+                    states,
+                    self.precision,
+                    Threads::All,
+                );
             }
         }
     }

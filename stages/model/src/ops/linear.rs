@@ -8,10 +8,18 @@ use rayon::prelude::*;
 use super::ROWS_PER_TASK;
 use super::matmul::{Threads, View, matmul};
 use super::vector::add_scaled;
+use crate::precision::{Element, Precision};
 
 /// `y = x Wᵀ`, or `y += x Wᵀ` when `accumulate` (the residual connection); `x` is
 /// `[rows, inputs]`, `y` `[rows, outputs]`.
-pub fn forward(y: &mut [f32], accumulate: bool, x: &[f32], weight: &[f32], inputs: usize) {
+pub fn forward<T: Element>(
+    y: &mut [f32],
+    accumulate: bool,
+    x: &[T],
+    weight: &[f32],
+    inputs: usize,
+    precision: Precision,
+) {
     let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
     let weight = View::new(weight, outputs, inputs).transposed();
     matmul(
@@ -20,6 +28,7 @@ pub fn forward(y: &mut [f32], accumulate: bool, x: &[f32], weight: &[f32], input
         1.0,
         View::new(x, rows, inputs),
         weight,
+        precision,
         Threads::All,
     );
 }
@@ -35,7 +44,14 @@ pub fn add_bias(y: &mut [f32], bias: &[f32]) {
 }
 
 /// `dx = dy W`, or `dx += dy W` when `accumulate`.
-pub fn backward_input(dx: &mut [f32], accumulate: bool, dy: &[f32], weight: &[f32], inputs: usize) {
+pub fn backward_input<T: Element>(
+    dx: &mut [f32],
+    accumulate: bool,
+    dy: &[T],
+    weight: &[f32],
+    inputs: usize,
+    precision: Precision,
+) {
     let outputs = weight.len() / inputs;
     let rows = dy.len() / outputs;
     let weight = View::new(weight, outputs, inputs);
@@ -45,12 +61,19 @@ pub fn backward_input(dx: &mut [f32], accumulate: bool, dy: &[f32], weight: &[f3
         1.0,
         View::new(dy, rows, outputs),
         weight,
+        precision,
         Threads::All,
     );
 }
 
 /// `dW += dyᵀ x`.
-pub fn backward_weight(d_weight: &mut [f32], dy: &[f32], x: &[f32], inputs: usize) {
+pub fn backward_weight<D: Element, X: Element>(
+    d_weight: &mut [f32],
+    dy: &[D],
+    x: &[X],
+    inputs: usize,
+    precision: Precision,
+) {
     let (rows, outputs) = (x.len() / inputs, d_weight.len() / inputs);
     let dy = View::new(dy, rows, outputs).transposed();
     matmul(
@@ -59,6 +82,7 @@ pub fn backward_weight(d_weight: &mut [f32], dy: &[f32], x: &[f32], inputs: usiz
         1.0,
         dy,
         View::new(x, rows, inputs),
+        precision,
         Threads::All,
     );
 }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::ROWS_PER_TASK;
 use super::matmul::{Threads, View, matmul};
 use super::vector::add_scaled;
+use crate::precision::{Element, Precision};
 
 /// Which inputs are dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,92 +74,134 @@ impl LowRank<'_> {
         View::new(self.b, self.outputs(), self.rank)
     }
 
-    /// `drop(x)`, in `wide` if anything is dropped.
-    fn dropped<'x>(&self, x: &'x [f32], wide: &'x mut Vec<f32>) -> &'x [f32] {
-        let Some(dropout) = self.dropout else {
-            return x;
-        };
+    /// `drop(x)` in `wide`, or `None` if nothing is dropped.
+    fn dropped<'w, T: Element>(&self, x: &[T], wide: &'w mut Vec<f32>) -> Option<&'w [f32]> {
+        let dropout = self.dropout?;
         wide.clear();
-        wide.extend_from_slice(x);
+        wide.extend(x.iter().map(|value| value.widen()));
         drop_rows(wide, self.inputs(), dropout);
-        wide
+        Some(wide)
     }
 
     /// `u = drop(x) Aᵀ`.
-    fn narrow(&self, narrow: &mut Vec<f32>, dropped: &[f32], rows: usize) {
+    fn narrow<T: Element>(
+        &self,
+        narrow: &mut Vec<f32>,
+        x: &[T],
+        wide: &mut Vec<f32>,
+        precision: Precision,
+    ) {
+        let (rows, inputs) = (x.len() / self.inputs(), self.inputs());
         narrow.resize(rows * self.rank, 0.0);
-        let x = View::new(dropped, rows, self.inputs());
-        matmul(narrow, false, 1.0, x, self.a().transposed(), Threads::All);
+        let a = self.a().transposed();
+        match self.dropped(x, wide) {
+            Some(x) => product(narrow, false, 1.0, View::new(x, rows, inputs), a, precision),
+            None => product(narrow, false, 1.0, View::new(x, rows, inputs), a, precision),
+        }
     }
 
     /// `du = s dy B`.
-    fn d_narrow(&self, d_narrow: &mut Vec<f32>, dy: &[f32], rows: usize) {
+    fn d_narrow<T: Element>(&self, d_narrow: &mut Vec<f32>, dy: &[T], precision: Precision) {
+        let rows = dy.len() / self.outputs();
         d_narrow.resize(rows * self.rank, 0.0);
         let dy = View::new(dy, rows, self.outputs());
-        matmul(d_narrow, false, self.scale, dy, self.b(), Threads::All);
+        product(d_narrow, false, self.scale, dy, self.b(), precision);
     }
 
     /// `y += s (drop(x) Aᵀ) Bᵀ`; `x` is `[rows, in]`, `y` `[rows, out]`.
-    pub fn forward(&self, y: &mut [f32], x: &[f32], buffers: &mut Buffers) {
-        let rows = x.len() / self.inputs();
+    pub fn forward<T: Element>(
+        &self,
+        y: &mut [f32],
+        x: &[T],
+        buffers: &mut Buffers,
+        precision: Precision,
+    ) {
         let Buffers { narrow, wide, .. } = buffers;
-        self.narrow(narrow, self.dropped(x, wide), rows);
-        let u = View::new(narrow, rows, self.rank);
-        matmul(y, true, self.scale, u, self.b().transposed(), Threads::All);
+        self.narrow(narrow, x, wide, precision);
+        let u = View::new(narrow, x.len() / self.inputs(), self.rank);
+        product(y, true, self.scale, u, self.b().transposed(), precision);
     }
 
     /// `dx += drop(s dy B A)`.
-    pub fn backward_input(&self, dx: &mut [f32], dy: &[f32], buffers: &mut Buffers) {
+    pub fn backward_input<T: Element>(
+        &self,
+        dx: &mut [f32],
+        dy: &[T],
+        buffers: &mut Buffers,
+        precision: Precision,
+    ) {
         let rows = dy.len() / self.outputs();
         let Buffers { d_narrow, wide, .. } = buffers;
-        self.d_narrow(d_narrow, dy, rows);
+        self.d_narrow(d_narrow, dy, precision);
         let du = View::new(d_narrow, rows, self.rank);
         let Some(dropout) = self.dropout else {
-            matmul(dx, true, 1.0, du, self.a(), Threads::All);
+            product(dx, true, 1.0, du, self.a(), precision);
             return;
         };
         wide.resize(rows * self.inputs(), 0.0);
-        matmul(wide, false, 1.0, du, self.a(), Threads::All);
+        product(wide, false, 1.0, du, self.a(), precision);
         drop_rows(wide, self.inputs(), dropout);
         add_scaled(dx, 1.0, wide);
     }
 
     /// `dA += (s dy B)ᵀ drop(x)`.
-    pub fn backward_a(&self, d_a: &mut [f32], dy: &[f32], x: &[f32], buffers: &mut Buffers) {
-        let rows = x.len() / self.inputs();
+    pub fn backward_a<D: Element, X: Element>(
+        &self,
+        d_a: &mut [f32],
+        dy: &[D],
+        x: &[X],
+        buffers: &mut Buffers,
+        precision: Precision,
+    ) {
+        let (rows, inputs) = (x.len() / self.inputs(), self.inputs());
         let Buffers { d_narrow, wide, .. } = buffers;
-        self.d_narrow(d_narrow, dy, rows);
+        self.d_narrow(d_narrow, dy, precision);
         let du = View::new(d_narrow, rows, self.rank).transposed();
-        let x = View::new(self.dropped(x, wide), rows, self.inputs());
-        matmul(d_a, true, 1.0, du, x, Threads::All);
+        match self.dropped(x, wide) {
+            Some(x) => product(d_a, true, 1.0, du, View::new(x, rows, inputs), precision),
+            None => product(d_a, true, 1.0, du, View::new(x, rows, inputs), precision),
+        }
     }
 
     /// `dB += s dyᵀ u`.
-    pub fn backward_b(&self, d_b: &mut [f32], dy: &[f32], x: &[f32], buffers: &mut Buffers) {
+    pub fn backward_b<D: Element, X: Element>(
+        &self,
+        d_b: &mut [f32],
+        dy: &[D],
+        x: &[X],
+        buffers: &mut Buffers,
+        precision: Precision,
+    ) {
         let rows = x.len() / self.inputs();
         let Buffers { narrow, wide, .. } = buffers;
-        self.narrow(narrow, self.dropped(x, wide), rows);
+        self.narrow(narrow, x, wide, precision);
         let dy = View::new(dy, rows, self.outputs()).transposed();
         let u = View::new(narrow, rows, self.rank);
-        matmul(d_b, true, self.scale, dy, u, Threads::All);
+        product(d_b, true, self.scale, dy, u, precision);
     }
 
     /// `W += s B A`, returning the largest absolute change.
     pub fn merge(&self, weight: &mut [f32]) -> f32 {
         let mut change = vec![0.0; weight.len()];
-        matmul(
-            &mut change,
-            false,
-            self.scale,
-            self.b(),
-            self.a(),
-            Threads::All,
-        );
+        let (a, b) = (self.a(), self.b());
+        product(&mut change, false, self.scale, b, a, Precision::F32);
         add_scaled(weight, 1.0, &change);
         change
             .iter()
             .fold(0.0, |largest, value| largest.max(value.abs()))
     }
+}
+
+/// [`matmul`] on all threads.
+fn product<A: Element, B: Element>(
+    out: &mut [f32],
+    accumulate: bool,
+    scale: f32,
+    a: View<A>,
+    b: View<B>,
+    precision: Precision,
+) {
+    matmul(out, accumulate, scale, a, b, precision, Threads::All);
 }
 
 fn drop_rows(x: &mut [f32], inputs: usize, dropout: Dropout) {

@@ -8,6 +8,7 @@
 use rayon::prelude::*;
 
 use crate::config::{Config, RopeScaling};
+use crate::precision::Element;
 
 /// Cosines and sines of every position, `[positions, D / 2]` each.
 pub struct Table {
@@ -27,6 +28,22 @@ impl Table {
             half: frequencies.len(),
             cos,
             sin,
+        }
+    }
+
+    /// Writes one head, turned; `direction` is 1 forward and −1 backward.
+    fn turn_into<T: Element>(&self, out: &mut [T], head: &[f32], position: usize, direction: f32) {
+        let at = position * self.half;
+        let (cos, sin) = (&self.cos[at..at + self.half], &self.sin[at..at + self.half]);
+        let (low, high) = head.split_at(self.half);
+        let (low_out, high_out) = out.split_at_mut(self.half);
+        let out = low_out.iter_mut().zip(high_out);
+        for ((((low_out, high_out), (a, b)), c), s) in
+            out.zip(low.iter().zip(high)).zip(cos).zip(sin)
+        {
+            let s = s * direction;
+            *low_out = T::narrow(a * c - b * s);
+            *high_out = T::narrow(b * c + a * s);
         }
     }
 
@@ -73,8 +90,8 @@ pub(crate) fn frequencies(config: &Config) -> Vec<f32> {
 }
 
 /// Moves `[tokens, heads D]` to `[heads, tokens, D]`, turning by `positions` if a table is given.
-pub fn split_heads(
-    out: &mut [f32],
+pub fn split_heads<T: Element>(
+    out: &mut [T],
     x: &[f32],
     heads: usize,
     head_dim: usize,
@@ -88,18 +105,15 @@ pub fn split_heads(
                 .chunks_exact(heads * head_dim)
                 .map(|row| &row[head * head_dim..][..head_dim]);
             for (token, (out, row)) in out.chunks_exact_mut(head_dim).zip(rows).enumerate() {
-                out.copy_from_slice(row);
-                if let Some((table, positions)) = rotation {
-                    table.turn(out, positions[token] as usize, 1.0);
-                }
+                place(out, row, rotation, token, 1.0);
             }
         });
 }
 
 /// Moves `[heads, tokens, D]` to `[tokens, heads D]`, turning back by `positions` if a table is
 /// given.
-pub fn merge_heads(
-    out: &mut [f32],
+pub fn merge_heads<T: Element>(
+    out: &mut [T],
     x: &[f32],
     heads: usize,
     head_dim: usize,
@@ -111,10 +125,25 @@ pub fn merge_heads(
         .with_min_len(super::ROWS_PER_TASK)
         .for_each(|(token, out)| {
             for (head, out) in out.chunks_exact_mut(head_dim).enumerate() {
-                out.copy_from_slice(&x[(head * tokens + token) * head_dim..][..head_dim]);
-                if let Some((table, positions)) = rotation {
-                    table.turn(out, positions[token] as usize, -1.0);
-                }
+                let row = &x[(head * tokens + token) * head_dim..][..head_dim];
+                place(out, row, rotation, token, -1.0);
             }
         });
+}
+
+/// Copies one head of one token, turned if a table is given.
+fn place<T: Element>(
+    out: &mut [T],
+    row: &[f32],
+    rotation: Option<(&Table, &[u32])>,
+    token: usize,
+    direction: f32,
+) {
+    if let Some((table, positions)) = rotation {
+        table.turn_into(out, row, positions[token] as usize, direction);
+    } else {
+        for (out, value) in out.iter_mut().zip(row) {
+            *out = T::narrow(*value);
+        }
+    }
 }

@@ -7,11 +7,12 @@
 use rayon::prelude::*;
 
 use super::vector::{sigmoid, vectorised};
+use crate::precision::Element;
 
 const TASK: usize = 1 << 14;
 
 /// `y = silu(gate) ⊙ up`.
-pub fn forward(y: &mut [f32], gate: &[f32], up: &[f32]) {
+pub fn forward<T: Element>(y: &mut [f32], gate: &[T], up: &[T]) {
     (
         y.par_chunks_mut(TASK),
         gate.par_chunks(TASK),
@@ -22,7 +23,7 @@ pub fn forward(y: &mut [f32], gate: &[f32], up: &[f32]) {
 }
 
 /// Turns `gate` and `up` into their gradients, and `dy` into the product `y`.
-pub fn backward(dy_to_y: &mut [f32], gate: &mut [f32], up: &mut [f32]) {
+pub fn backward<T: Element>(dy_to_y: &mut [f32], gate: &mut [T], up: &mut [T]) {
     (
         dy_to_y.par_chunks_mut(TASK),
         gate.par_chunks_mut(TASK),
@@ -34,22 +35,23 @@ pub fn backward(dy_to_y: &mut [f32], gate: &mut [f32], up: &mut [f32]) {
 
 vectorised! {
     /// [`forward`] on the calling thread.
-    pub fn forward_chunk(y: &mut [f32], gate: &[f32], up: &[f32]) {
+    pub fn forward_chunk<T: Element>(y: &mut [f32], gate: &[T], up: &[T]) {
         for ((y, g), u) in y.iter_mut().zip(gate).zip(up) {
-            *y = g * sigmoid(*g) * u;
+            let g = g.widen();
+            *y = g * sigmoid(g) * u.widen();
         }
     }
 }
 
 vectorised! {
-    fn backward_chunk(dy_to_y: &mut [f32], gate: &mut [f32], up: &mut [f32]) {
+    fn backward_chunk<T: Element>(dy_to_y: &mut [f32], gate: &mut [T], up: &mut [T]) {
         for ((dy, g), u) in dy_to_y.iter_mut().zip(gate).zip(up) {
-            let s = sigmoid(*g);
-            let silu = *g * s;
-            let (d, value) = (*dy, *u);
+            let (d, gate, value) = (*dy, g.widen(), u.widen());
+            let s = sigmoid(gate);
+            let silu = gate * s;
             *dy = silu * value;
-            *u = d * silu;
-            *g = d * value * s.mul_add(*g * (1.0 - s), s);
+            *u = T::narrow(d * silu);
+            *g = T::narrow(d * value * s.mul_add(gate * (1.0 - s), s));
         }
     }
 }

@@ -4,18 +4,22 @@
 //! target and for AVX2 with FMA, and chooses at run time. Sums run over 16 fixed lanes and
 //! multiply-adds are fused in both versions, so both give the same bits.
 
+use rayon::prelude::*;
+
+use crate::precision::Element;
+
 /// Compiles a function for AVX2 + FMA beside the plain target and picks one at each call.
 macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$kind:ident: $bound:ident>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name $(<$kind: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
             #[inline(always)]
             #[allow(clippy::inline_always)] // the body must be compiled inside the feature gate
-            fn body($($arg: $ty),*) $(-> $ret)? $body
+            fn body $(<$kind: $bound>)? ($($arg: $ty),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
-                fn wide($($arg: $ty),*) $(-> $ret)? {
+                fn wide $(<$kind: $bound>)? ($($arg: $ty),*) $(-> $ret)? {
                     body($($arg),*)
                 }
                 if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
@@ -81,17 +85,17 @@ fn add_lanes(lanes: [f32; LANES]) -> f32 {
 
 vectorised! {
     /// Sum of products.
-    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    pub fn dot<T: Element>(a: &[f32], b: &[T]) -> f32 {
         let mut lanes = [0.0_f32; LANES];
         let (a_blocks, b_blocks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
         let (a_rest, b_rest) = (a_blocks.remainder(), b_blocks.remainder());
         for (x, y) in a_blocks.zip(b_blocks) {
             for i in 0..LANES {
-                lanes[i] = x[i].mul_add(y[i], lanes[i]);
+                lanes[i] = x[i].mul_add(y[i].widen(), lanes[i]);
             }
         }
         for (i, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
-            lanes[i] = x.mul_add(*y, lanes[i]);
+            lanes[i] = x.mul_add(y.widen(), lanes[i]);
         }
         add_lanes(lanes)
     }
@@ -175,6 +179,22 @@ vectorised! {
         }
         add_lanes(lanes)
     }
+}
+
+vectorised! {
+    fn narrow_chunk<T: Element>(to: &mut [T], from: &[f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = T::narrow(*from);
+        }
+    }
+}
+
+/// Copies, rounding to what `to` holds.
+pub fn narrow<T: Element>(to: &mut [T], from: &[f32]) {
+    const TASK: usize = 1 << 15;
+    (to.par_chunks_mut(TASK), from.par_chunks(TASK))
+        .into_par_iter()
+        .for_each(|(to, from)| narrow_chunk(to, from));
 }
 
 /// ln of the sum of `e^x`.

@@ -65,6 +65,7 @@ pub(super) fn run<E: Execution>(what: &What, how: &How, ctx: &Ctx) -> Result<()>
     let folder = ctx.input("model")?;
     let start = Checkpoint::load(folder)?;
     let mut run = Run::<E>::new(what, start, folder, ctx)?;
+    run.policy.workspace = how.workspace(what.precision);
     let shards = ctx.shards(run.batches as usize)?;
     let mut saved = None;
     if let Some(checkpoint) = ctx.resume()? {
