@@ -288,3 +288,46 @@ fn cut(groups: &[Group], parts: &[Part], share: u64) -> Vec<Shard> {
     }
     shards
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(queries: u32, cost: u64) -> Group {
+        Group {
+            problem_id: String::new(),
+            table: 0,
+            start: 0,
+            end: 100,
+            queries: (0..queries).collect(),
+            cost,
+        }
+    }
+
+    #[test]
+    fn large_problems_are_cut_and_nothing_is_lost() {
+        let groups = [group(3, 30), group(10, 1000), group(1, 500), group(4, 90)];
+        let parts = part(&groups, 100);
+        let sizes: Vec<_> = parts
+            .iter()
+            .map(|part| (part.group, part.queries.len()))
+            .collect();
+        let large = (0..10).map(|_| (1, 1));
+        let wanted: Vec<_> = [(0, 3)]
+            .into_iter()
+            .chain(large)
+            .chain([(2, 1), (3, 4)])
+            .collect();
+        assert_eq!(sizes, wanted);
+        assert_eq!(parts.iter().filter(|part| part.first).count(), groups.len());
+        assert_eq!(parts.iter().map(|part| part.cost).sum::<u64>(), 1620);
+        let shards = cut(&groups, &parts, 100);
+        let mut next = 0;
+        for shard in &shards {
+            assert_eq!(shard.parts.start, next);
+            next = shard.parts.end;
+        }
+        assert_eq!(next, parts.len());
+        assert!(shards.iter().all(|shard| shard.cost <= 500));
+    }
+}
