@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::drops::{Drops, write_json};
 use crate::schema::{Problem, Split};
 use crate::table::{Table, TableWriter};
-use similarity::{Index, normalised};
+use similarity::{Index, Sketches, normalised};
 
 /// The stage.
 pub struct Decontaminate;
@@ -41,6 +41,9 @@ pub struct What {
     pub threshold: f64,
     /// Words in a shingle.
     pub shingle_words: u64,
+    /// Hash functions of a MinHash sketch, by which similarity is estimated where statements to
+    /// protect are very many; 0 = exact similarity, which 165 statements need no sketch for.
+    pub sketch_hashes: u64,
     /// Whether a training problem of the same contest as a test problem is dropped.
     pub exclude_contests: bool,
     /// Splits of `problems` that are protected, besides all rows of `test`.
@@ -52,6 +55,7 @@ impl Default for What {
         Self {
             threshold: 0.5,
             shingle_words: 5,
+            sketch_hashes: 0,
             exclude_contests: true,
             protect: vec![Split::Test],
         }
@@ -205,7 +209,13 @@ struct Protection {
     contests: BTreeMap<i64, usize>,
     /// First test problem with a statement.
     statements: BTreeMap<String, usize>,
-    index: Index,
+    likeness: Likeness,
+}
+
+/// How statements are compared.
+enum Likeness {
+    Exact(Index),
+    Sketched(Sketches),
 }
 
 impl Protection {
@@ -234,12 +244,16 @@ impl Protection {
             }
         }
         let texts = problems.iter().map(|problem| problem.description.as_str());
-        let index = Index::new(texts, what.shingle_words as usize);
+        let words = what.shingle_words as usize;
+        let likeness = match what.sketch_hashes {
+            0 => Likeness::Exact(Index::new(texts, words)),
+            hashes => Likeness::Sketched(Sketches::new(texts, words, hashes as usize)),
+        };
         Ok(Self {
             problems,
             contests,
             statements,
-            index,
+            likeness,
         })
     }
 
@@ -259,7 +273,10 @@ impl Protection {
         let similar = if statement.is_empty() {
             None
         } else {
-            self.index.most_similar(&problem.description)
+            match &self.likeness {
+                Likeness::Exact(index) => index.most_similar(&problem.description),
+                Likeness::Sketched(sketches) => sketches.most_similar(&problem.description),
+            }
         };
         if let Some(&test) = problem
             .contest_id

@@ -11,7 +11,7 @@ pub mod drops;
 pub mod dump;
 pub mod ingest;
 pub mod language;
-pub mod levenshtein;
+pub mod lexemes;
 pub mod mix;
 pub mod prompt;
 mod raw;
@@ -24,3 +24,5 @@ pub mod table;
 pub mod tokenizer;
 pub mod tokens;
 pub mod triplets;
+
+pub use levenshtein;

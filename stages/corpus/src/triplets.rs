@@ -5,9 +5,10 @@
 //! one by Levenshtein distance, and a random one. Ties go to the wrong solution that comes first.
 //!
 //! Promises: exact distances; the same rows whatever the number of threads, in the order of the
-//! tables (trainers shuffle); resumable: the work is cut into shards of whole problems
-//! (`triplets/plan.rs`), each computed once. Memory: one shard. Wrong solutions that are equal
-//! to a correct one up to blanks are not used: such a pair teaches nothing.
+//! tables (trainers shuffle); resumable: the work is cut into shards (`triplets/plan.rs`), of whole
+//! problems or of parts of a large one, each computed once. Memory: a shard's programs, or those of
+//! the largest problem. A wrong solution that is a correct one up to white space and comments is
+//! not used: such a pair teaches nothing.
 //!
 //! | input | schema | output | schema |
 //! |---|---|---|---|
@@ -20,16 +21,18 @@ mod plan;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use engine::{Ctx, Input, Invalid, NoHow, Output, Stage};
+use engine::{Ctx, Input, Invalid, NoHow, Output, Progress, Stage};
+use levenshtein::Unit;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::drops::{Drops, write_json};
 use crate::language::Language;
-use crate::levenshtein::Unit;
+use crate::prompt;
 use crate::schema::{Solution, Triplet};
 use crate::statements::Statements;
 use crate::table::{self, Table, TableWriter};
+use pair::Found;
 use plan::{Plan, Shard};
 
 /// The stage.
@@ -42,13 +45,23 @@ pub struct What {
     /// Share of triplets with the nearest wrong solution; the others have a random one. At 0.5
     /// every correct solution gives one of each.
     pub nearest_share: f64,
+    /// How many of the nearest wrong solutions go with a correct one, each in a triplet.
+    pub nearest: u64,
+    /// Largest distance of a nearest wrong solution, in symbols; 0 = any.
+    pub max_distance: u64,
     /// Most triplets to write, 0 = all: correct solutions are chosen at random so that the
-    /// expected number is this one.
+    /// expected number is this one (with `nearest = 1`).
     pub triplets: u64,
-    /// Most correct solutions used of one problem and language, 0 = all.
+    /// Most correct solutions used of one problem and language, 0 = all: no problem dominates.
     pub correct_per_problem: u64,
     /// What one edit changes: `chars` or `bytes`.
     pub unit: Unit,
+    /// Whether both solutions of a triplet are in one language.
+    pub same_language: bool,
+    /// Whether, of programs of a problem that differ in white space and comments only, one is used.
+    pub deduplicate: bool,
+    /// Longest program in bytes; 0 = any. Codeforces accepts 64 KiB.
+    pub max_length: u64,
     /// Languages to use.
     pub languages: Vec<Language>,
 }
@@ -57,9 +70,14 @@ impl Default for What {
     fn default() -> Self {
         Self {
             nearest_share: 0.5,
+            nearest: 1,
+            max_distance: 0,
             triplets: 0,
             correct_per_problem: 0,
             unit: Unit::Chars,
+            same_language: true,
+            deduplicate: false,
+            max_length: 1 << 16,
             languages: Language::CODE_CONTESTS.to_vec(),
         }
     }
@@ -90,8 +108,8 @@ struct Report {
 
 impl Stage for Triplets {
     const NAME: &'static str = "triplets";
-    /// 1: first.
-    const VERSION: u32 = 1;
+    /// 2: programs that differ in white space and comments only are the same; long ones left out.
+    const VERSION: u32 = 2;
     const ABOUT: &'static str =
         "Pairs correct solutions with the nearest and with random wrong ones.";
     const INPUTS: &'static [Input] = &[
@@ -102,7 +120,8 @@ impl Stage for Triplets {
     const SOURCES: &'static [&'static str] = &[
         "corpus/src/triplets.rs",
         "corpus/src/triplets",
-        "corpus/src/levenshtein.rs",
+        "corpus/src/lexemes.rs",
+        "levenshtein/src",
         "corpus/src/statements.rs",
         "corpus/src/prompt.rs",
         "corpus/src/solution.rs",
@@ -121,6 +140,11 @@ impl Stage for Triplets {
             "must be between 0 and 1: it is a share of the triplets",
         )?;
         Invalid::unless(
+            what.nearest >= 1,
+            "nearest",
+            "must be at least 1; for random wrong solutions alone set nearest_share = 0",
+        )?;
+        Invalid::unless(
             !what.languages.is_empty(),
             "languages",
             "must name at least one",
@@ -132,23 +156,33 @@ impl Stage for Triplets {
         let mut report = Report::default();
         let plan = Plan::read(what, ctx, &statements, &mut report.dropped)?;
         let shards = ctx.shards(plan.shards.len())?;
-        let progress = ctx.progress("triplets", "correct solutions", Some(plan.queries()));
-        for (number, shard) in plan.shards.iter().enumerate() {
-            if !shards.is_done(number) {
-                ctx.check_cancelled()?;
-                let rows = shard_rows(&plan, shard, what, ctx.seed(), &statements)?;
-                shards.write(number, |path| table::write(path, rows).map(|_| ()))?;
-            }
-            progress.inc(shard.queries);
+        let missing = shards.missing();
+        let pairs = missing.iter().map(|&number| plan.shards[number].cost).sum();
+        let progress = ctx.progress("compare", "pairs", Some(pairs));
+        for number in missing {
+            ctx.check_cancelled()?;
+            let found = find(&plan, &plan.shards[number], what, ctx, &progress)?;
+            shards.write(number, |path| table::write(path, found).map(|_| ()))?;
         }
+        drop(progress);
 
         let mut writer = TableWriter::create(&ctx.output("triplets"))?;
         let mut sums = BTreeMap::<String, (f64, f64)>::new();
         let mut problem = String::new();
+        let mut texts = Texts::new(&plan, &statements);
+        let progress = ctx.progress("write", "shards", Some(shards.count() as u64));
         for number in 0..shards.count() {
-            let shard = Table::<Triplet>::open(&shards.path(number), "a shard of triplets")?;
-            for row in shard.rows()? {
-                let row = row?;
+            ctx.check_cancelled()?;
+            progress.inc(1);
+            let shard = Table::<Found>::open(&shards.path(number), "a shard of triplets")?;
+            for found in shard.rows()? {
+                let found = found?;
+                if let Some(reason) = pair::REASONS.iter().find(|reason| found.kind == **reason) {
+                    let (count, problem) = (u64::from(found.distance), texts.problem(&found));
+                    report.dropped.add_many(reason, count, || problem);
+                    continue;
+                }
+                let row = texts.triplet(found)?;
                 *report.by_kind.entry(row.kind.clone()).or_default() += 1;
                 *report.by_language.entry(row.language.clone()).or_default() += 1;
                 let sum = sums.entry(row.kind.clone()).or_default();
@@ -187,27 +221,79 @@ impl Stage for Triplets {
     }
 }
 
-/// All triplets of a shard, in the order of its rows.
-fn shard_rows(
+/// What a shard finds, in the order of its rows.
+fn find(
     plan: &Plan,
     shard: &Shard,
     what: &What,
-    seed: u64,
-    statements: &Statements,
-) -> Result<Vec<Triplet>> {
-    let mut groups: Vec<(&plan::Group, Vec<Solution>)> = Vec::new();
-    for group in &plan.groups[shard.groups.clone()] {
-        let table = &plan.tables[group.table];
-        groups.push((
-            group,
-            table
-                .range(group.start, group.end)?
-                .collect::<Result<_>>()?,
-        ));
+    ctx: &Ctx,
+    progress: &Progress,
+) -> Result<Vec<Found>> {
+    let mut parts: Vec<(usize, Vec<Solution>)> = Vec::new();
+    for number in shard.parts.clone() {
+        parts.push((number, plan.rows(plan.parts[number].group)?));
     }
-    let triplets: Vec<Vec<Triplet>> = groups
+    let found: Vec<Vec<Found>> = parts
         .into_par_iter()
-        .map(|(group, rows)| pair::triplets(group, &rows, what, seed, statements))
-        .collect();
-    Ok(triplets.into_iter().flatten().collect())
+        .map(|(number, rows)| {
+            pair::find(
+                number as u32,
+                &plan.parts[number],
+                &rows,
+                what,
+                ctx,
+                progress,
+            )
+        })
+        .collect::<Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Puts texts to row numbers; holds the programs of one problem.
+struct Texts<'a> {
+    plan: &'a Plan,
+    statements: &'a Statements,
+    group: usize,
+    rows: Vec<Solution>,
+}
+
+impl<'a> Texts<'a> {
+    fn new(plan: &'a Plan, statements: &'a Statements) -> Self {
+        Self {
+            plan,
+            statements,
+            group: usize::MAX,
+            rows: Vec::new(),
+        }
+    }
+
+    fn problem(&self, found: &Found) -> String {
+        let group = &self.plan.groups[self.plan.parts[found.part as usize].group];
+        group.problem_id.clone()
+    }
+
+    fn triplet(&mut self, found: Found) -> Result<Triplet> {
+        let group = self.plan.parts[found.part as usize].group;
+        if group != self.group {
+            self.rows = self.plan.rows(group)?;
+            self.group = group;
+        }
+        let chosen = &self.rows[found.chosen as usize];
+        let rejected = &self.rows[found.rejected as usize];
+        let statement = self.statements.get(&chosen.problem_id);
+        let statement = statement.expect("planned from these problems");
+        let language = Language::from_name(&chosen.language).expect("planned by language");
+        Ok(Triplet {
+            problem_id: chosen.problem_id.clone(),
+            language: chosen.language.clone(),
+            prompt: statement.prompt(language),
+            chosen: prompt::completion(&chosen.source),
+            rejected: prompt::completion(&rejected.source),
+            kind: found.kind,
+            distance: found.distance,
+            normalised_distance: f64::from(found.distance) / f64::from(found.longer.max(1)),
+            chosen_id: chosen.solution_id.clone(),
+            rejected_id: rejected.solution_id.clone(),
+        })
+    }
 }

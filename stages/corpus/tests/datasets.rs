@@ -322,6 +322,10 @@ fn test_problems_are_excluded() {
         ]
     );
     assert!(dropped[2].similarity > 0.5 && dropped[2].similarity < 1.0);
+    let sketched = scene.run(&recipe("sketch_hashes = 1024")).unwrap();
+    let estimated: Vec<DroppedProblem> = sketched.rows("decontaminate", "dropped");
+    assert_eq!(estimated.len(), 3);
+    assert!((estimated[2].similarity - dropped[2].similarity).abs() < 0.07);
 
     let done = scene
         .run(&recipe("threshold = 1.0\nexclude_contests = false"))
@@ -496,4 +500,81 @@ fn triplets_need_grouped_rows_and_different_texts() {
         ("print(12)", 1)
     );
     assert_eq!(done.count("triplets", "dropped.no_wrong_solution"), 1);
+}
+
+/// One problem with programs that are the same but for blanks and comments, empty, long, or alone.
+fn odd_programs(scene: &Scene) {
+    let cpp = |source: &str, correct: bool| {
+        let language = corpus::language::Language::Cpp;
+        corpus::solution::new_solution("a/1", language, source.to_owned(), correct, "curated")
+    };
+    let rows = [
+        solution("a/1", "print(1)", true, "curated"),
+        solution("a/1", "print( 1 ) # one", true, "curated"),
+        solution("a/1", "print(2)", false, "curated"),
+        solution("a/1", "print(22)", false, "curated"),
+        solution("a/1", "print(22)  # again", false, "curated"),
+        solution(
+            "a/1",
+            "# right but for the verdict\nprint(1)",
+            false,
+            "curated",
+        ),
+        solution("a/1", "   \n", false, "curated"),
+        solution("a/1", &"x".repeat(300), false, "curated"),
+        cpp("print(2);", false),
+        cpp("return 0;", true),
+        // No wrong solution.
+        solution("a/2", "print(3)", true, "curated"),
+    ];
+    table::write(&scene.path("curated.solutions"), rows).unwrap();
+    let problems = [
+        problem("a/1", "train", "One."),
+        problem("a/2", "train", "Two."),
+    ];
+    table::write(&scene.path("curated.problems"), problems).unwrap();
+}
+
+#[test]
+fn triplets_leave_out_what_teaches_nothing() {
+    let scene = Scene::new();
+    odd_programs(&scene);
+    let keys = "max_length = 100\nnearest_share = 1.0\nnearest = 9\n";
+    let done = scene.run(&triplets(&scene, keys)).unwrap();
+    let pairs = |rows: Vec<Triplet>| -> Vec<(String, String, u32)> {
+        rows.into_iter()
+            .map(|row| (row.chosen, row.rejected, row.distance))
+            .collect()
+    };
+    let pair = |a: &str, b: &str, d| (a.to_owned(), b.to_owned(), d);
+    let (one, other) = ("print(1)", "print( 1 ) # one");
+    assert_eq!(
+        pairs(done.rows("triplets", "triplets")),
+        [
+            pair(one, "print(2)", 1),
+            pair(one, "print(22)", 2),
+            pair(one, "print(22)  # again", 11),
+            pair(other, "print(2)", 9),
+            pair(other, "print(22)", 9),
+            pair(other, "print(22)  # again", 9),
+            pair("return 0;", "print(2);", 8),
+        ]
+    );
+    assert_eq!(done.count("triplets", "dropped.same_as_correct"), 1);
+    assert_eq!(done.count("triplets", "dropped.empty_solution"), 1);
+    assert_eq!(done.count("triplets", "dropped.too_long"), 1);
+    assert_eq!(done.count("triplets", "dropped.no_wrong_solution"), 1);
+
+    let keys = format!("{keys}deduplicate = true\nsame_language = false\nmax_distance = 8\n");
+    let done = scene.run(&triplets(&scene, &keys)).unwrap();
+    assert_eq!(
+        pairs(done.rows("triplets", "triplets")),
+        [
+            pair(one, "print(2)", 1),
+            pair(one, "print(22)", 2),
+            pair(one, "print(2);", 2),
+            pair("return 0;", "print(2);", 8),
+        ]
+    );
+    assert_eq!(done.count("triplets", "dropped.duplicate_solution"), 2);
 }

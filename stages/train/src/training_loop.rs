@@ -153,7 +153,7 @@ pub fn train<O: Objective>(
     let mut parameters = run.trainer.parameters;
     if let Some(Round { updates, loss }) = run.best.finish(&mut parameters) {
         ctx.info(format!(
-            "kept the weights after {updates} updates, of validation_loss {loss:.4}"
+            "kept the weights after {updates} updates, of eval_loss {loss:.4}"
         ));
         ctx.metric("best_step", updates as f64);
     }

@@ -203,7 +203,7 @@ fn bf16_is_exact_in_its_own_way_and_close_to_f32() {
     let loss = |store: &str| {
         let path = world.output(store, "sft", "metrics.parquet");
         let rows = corpus::table::read::<Metric>(&path, "metrics").unwrap();
-        let last = rows.into_iter().rfind(|row| row.name == "validation_loss");
+        let last = rows.into_iter().rfind(|row| row.name == "eval_loss");
         last.unwrap().value
     };
     let (half, single) = (loss("one"), loss("f32"));

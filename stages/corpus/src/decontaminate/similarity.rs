@@ -1,11 +1,12 @@
 //! Which protected statement is most like a given one: exact Jaccard similarity of word shingles.
 //!
-//! Called by `decontaminate`. The protected statements are few (165 in CodeContests' test split),
-//! so an inverted index from shingle to statements gives the exact similarity to all of them in
-//! one pass over a statement; no MinHash is needed.
+//! Called by `decontaminate`. Where the protected statements are few (165 in CodeContests' test
+//! split), an inverted index from shingle to statements gives the exact similarity to all of them in
+//! one pass over a statement. Where they are many, MinHash sketches (Broder 1997) of a fixed size
+//! estimate it: the share of hash functions whose smallest value is the same in both.
 //!
-//! Promises: the similarity is exact up to 64-bit hashes of shingles; of equally similar
-//! statements the first counts.
+//! Promises: `Index` is exact up to 64-bit hashes of shingles, `Sketches` is off by
+//! sqrt(s (1 - s) / hashes) on the average; of equally similar statements the first counts.
 
 use std::collections::BTreeMap;
 
@@ -117,6 +118,56 @@ impl Index {
     }
 }
 
+/// The protected statements, each as the smallest value of several hash functions.
+pub(super) struct Sketches {
+    words: usize,
+    hashes: usize,
+    sketches: Vec<Vec<u64>>,
+}
+
+impl Sketches {
+    pub(super) fn new<'a>(
+        texts: impl Iterator<Item = &'a str>,
+        words: usize,
+        hashes: usize,
+    ) -> Self {
+        let sketches = texts.map(|text| sketch(text, words, hashes)).collect();
+        Self {
+            words,
+            hashes,
+            sketches,
+        }
+    }
+
+    /// The most similar statement and the estimate of its similarity; `None` if that is 0 for all.
+    pub(super) fn most_similar(&self, text: &str) -> Option<(usize, f64)> {
+        let sketch = sketch(text, self.words, self.hashes);
+        let same = |other: &Vec<u64>| sketch.iter().zip(other).filter(|(a, b)| a == b).count();
+        let all = self.sketches.iter().map(same).enumerate();
+        // The first of the largest.
+        let (statement, same) = all.rev().max_by_key(|&(_, same)| same)?;
+        (same > 0).then(|| (statement, same as f64 / self.hashes as f64))
+    }
+}
+
+fn sketch(text: &str, words: usize, hashes: usize) -> Vec<u64> {
+    let shingles = shingles(text, words);
+    (0..hashes as u64)
+        .map(|function| {
+            // Shingles are hashes already: another mixture of their bits for every function
+            // (the finaliser of SplitMix64).
+            let offset = (function + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let mixed = shingles.iter().map(|shingle| {
+                let mut x = shingle.wrapping_add(offset);
+                x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                x ^ (x >> 31)
+            });
+            mixed.min().unwrap_or(u64::MAX)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +191,24 @@ mod tests {
         assert_eq!(normalised("Add two.\n\nExamples\n\nInput\n1"), "add two");
         assert_eq!(normalised("Example\n1 2"), "example 1 2");
         assert_eq!(normalised("For example\nadd."), "for example add");
+    }
+
+    #[test]
+    fn sketches_estimate_what_the_index_knows() {
+        let word = |n: usize| format!("w{}", n * 7919 % 1000);
+        let text = |from: usize, to: usize| (from..to).map(word).collect::<Vec<_>>().join(" ");
+        let protected = [text(500, 900), text(0, 300)];
+        let index = Index::new(protected.iter().map(String::as_str), 3);
+        let sketches = Sketches::new(protected.iter().map(String::as_str), 3, 512);
+        for shift in [0, 30, 100, 200] {
+            let text = text(shift, 300 + shift);
+            let (wanted, exact) = index.most_similar(&text).expect("they share words");
+            let (found, estimate) = sketches.most_similar(&text).expect("they share words");
+            assert_eq!((wanted, found), (1, 1));
+            // Four standard deviations.
+            let error = 4.0 * (exact * (1.0 - exact) / 512.0).sqrt();
+            assert!((estimate - exact).abs() <= error, "{estimate} for {exact}");
+        }
+        assert_eq!(sketches.most_similar("nothing like them at all"), None);
     }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use engine::rng::{self, Rng as _};
 use engine::{BoundInput, Ctx};
+use rayon::prelude::*;
 
 use super::{Solutions, What};
 use crate::drops::Drops;
@@ -90,24 +91,38 @@ impl Pools {
         let total = tables.iter().map(|source| source.table.len()).sum();
         let progress = ctx.progress("choose", "solutions", Some(total));
         for (number, source) in tables.iter().enumerate() {
-            for (row, solution) in source.table.rows()?.enumerate() {
+            let mut rows = source.table.rows()?;
+            let mut first = 0;
+            loop {
                 ctx.check_cancelled()?;
-                progress.inc(1);
-                let solution = solution?;
-                if !solution.correct {
-                    continue;
+                let batch: Vec<Solution> = rows.by_ref().take(BATCH).collect::<Result<_>>()?;
+                if batch.is_empty() {
+                    break;
                 }
-                if let Err(reason) = usable(&solution, what, statements, &mut seen) {
-                    dropped.add(reason, || solution.solution_id);
-                    continue;
+                let identities: Vec<_> = batch
+                    .par_iter()
+                    .map(|row| row.correct.then(|| identity(row, what, statements)))
+                    .collect();
+                progress.inc(batch.len() as u64);
+                for (row, (solution, identity)) in (first..).zip(batch.iter().zip(identities)) {
+                    let Some(identity) = identity else { continue };
+                    let new = identity.and_then(|identity| {
+                        let new = seen.insert(identity);
+                        new.then_some(()).ok_or("duplicate_solution")
+                    });
+                    if let Err(reason) = new {
+                        dropped.add(reason, || solution.solution_id.clone());
+                        continue;
+                    }
+                    let id = id_number(&solution.solution_id);
+                    let priority = rng::rng(ctx.seed(), "mix.choice", id).next_u64();
+                    let place = Place {
+                        table: number as u32,
+                        row,
+                    };
+                    sides[source.side].push(Candidate { priority, place });
                 }
-                let id = id_number(&solution.solution_id);
-                let priority = rng::rng(ctx.seed(), "mix.choice", id).next_u64();
-                let place = Place {
-                    table: number as u32,
-                    row: row as u64,
-                };
-                sides[source.side].push(Candidate { priority, place });
+                first += batch.len() as u64;
             }
         }
         for side in &mut sides {
@@ -184,12 +199,12 @@ fn balance(curated: usize, dump: usize, share: f64) -> (usize, usize) {
     (count(1.0 - share, curated), count(share, dump))
 }
 
-fn usable(
+/// What copies of a solution have in common, if it may be used.
+fn identity(
     solution: &Solution,
     what: &What,
     statements: &Statements,
-    seen: &mut BTreeSet<u64>,
-) -> Result<(), &'static str> {
+) -> Result<u64, &'static str> {
     let statement = statements.trainable(&solution.problem_id)?;
     let language = Language::from_name(&solution.language);
     if !language.is_some_and(|language| what.languages.contains(&language)) {
@@ -200,13 +215,18 @@ fn usable(
         return Err("empty_solution");
     }
     let identity = statement.identity();
-    if !seen.insert(text_number(&format!(
+    Ok(text_number(&format!(
         "{identity}\0{}\0{source}",
         solution.language
-    ))) {
-        return Err("duplicate_solution");
-    }
-    Ok(())
+    )))
+}
+
+/// A solution to be measured.
+struct Waiting {
+    place: Place,
+    completion: String,
+    /// Problem and language, which make the prompt.
+    prompt: (String, String),
 }
 
 struct Measure<'a, 'b> {
@@ -266,15 +286,32 @@ impl Measure<'_, '_> {
             .collect();
         choices.sort_unstable_by_key(|choice| choice.place);
         let mut lengths = BTreeMap::new();
-        let mut waiting: Vec<(Place, u32, String)> = Vec::new();
-        let mut flush = |waiting: &mut Vec<(Place, u32, String)>, counter: &TokenCounter| {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let (counter, statements) = (self.counter, self.statements);
+        let mut flush = |waiting: &mut Vec<Waiting>| {
+            // Prompts are shared by the solutions of a problem: each is counted once.
+            let new: BTreeSet<&(String, String)> = waiting.iter().map(|one| &one.prompt).collect();
+            let new: Vec<&(String, String)> = new
+                .into_iter()
+                .filter(|key| !self.prompts.contains_key(*key))
+                .collect();
+            let counts: Vec<u32> = new
+                .par_iter()
+                .map(|(problem, language)| {
+                    let statement = statements.get(problem).expect("checked as usable");
+                    let language = Language::from_name(language).expect("checked as usable");
+                    counter.prompt(&statement.prompt(language))
+                })
+                .collect::<Result<_>>()?;
+            let new: Vec<(String, String)> = new.into_iter().cloned().collect();
+            self.prompts.extend(new.into_iter().zip(counts));
             let texts: Vec<String> = waiting
                 .iter_mut()
-                .map(|(_, _, text)| std::mem::take(text))
+                .map(|one| std::mem::take(&mut one.completion))
                 .collect();
             let counts = counter.completions(&texts)?;
-            for ((place, prompt_tokens, _), count) in waiting.drain(..).zip(counts) {
-                lengths.insert(place, (prompt_tokens, count));
+            for (one, count) in waiting.drain(..).zip(counts) {
+                lengths.insert(one.place, (self.prompts[&one.prompt], count));
             }
             anyhow::Ok(())
         };
@@ -284,25 +321,18 @@ impl Measure<'_, '_> {
             self.tables,
             &choices,
             |choice, solution| {
-                let text = prompt::completion(&solution.source);
-                let key = (solution.problem_id, solution.language);
-                let prompt_tokens = if let Some(&tokens) = self.prompts.get(&key) {
-                    tokens
-                } else {
-                    let statement = self.statements.get(&key.0).expect("checked as usable");
-                    let language = Language::from_name(&key.1).expect("checked as usable");
-                    let tokens = self.counter.prompt(&statement.prompt(language))?;
-                    self.prompts.insert(key, tokens);
-                    tokens
-                };
-                waiting.push((choice.place, prompt_tokens, text));
+                waiting.push(Waiting {
+                    place: choice.place,
+                    completion: prompt::completion(&solution.source),
+                    prompt: (solution.problem_id, solution.language),
+                });
                 if waiting.len() == BATCH {
-                    flush(&mut waiting, self.counter)?;
+                    flush(&mut waiting)?;
                 }
                 Ok(())
             },
         )?;
-        flush(&mut waiting, self.counter)?;
+        flush(&mut waiting)?;
         Ok(lengths)
     }
 }

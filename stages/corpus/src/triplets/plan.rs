@@ -23,6 +23,8 @@ use crate::table::Table;
 const SHARDS: u64 = 64;
 /// Most rows of a shard that has more than one group: bounds memory.
 const SHARD_ROWS: u64 = 16_384;
+/// Pairs from which on a problem is worth being cut into several shards: some seconds of a core.
+const PART_PAIRS: u64 = 1 << 24;
 
 crate::table! {
     /// A solution without its text.
@@ -36,6 +38,7 @@ crate::table! {
 
 /// The adjacent rows of one problem in one table.
 pub(super) struct Group {
+    pub(super) problem_id: String,
     pub(super) table: usize,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -45,15 +48,28 @@ pub(super) struct Group {
     cost: u64,
 }
 
-/// Groups that are computed together.
+/// Some of the correct solutions of a group, with all its wrong ones.
+pub(super) struct Part {
+    pub(super) group: usize,
+    /// Rows (from the group's start) of correct solutions to find wrong ones for.
+    pub(super) queries: Vec<u32>,
+    /// Pairs to compare.
+    pub(super) cost: u64,
+    /// Whether it is the group's first.
+    pub(super) first: bool,
+}
+
+/// Parts that are computed together.
 pub(super) struct Shard {
-    pub(super) groups: Range<usize>,
-    pub(super) queries: u64,
+    pub(super) parts: Range<usize>,
+    /// Pairs to compare.
+    pub(super) cost: u64,
 }
 
 pub(super) struct Plan {
     pub(super) tables: Vec<Table<Solution>>,
     pub(super) groups: Vec<Group>,
+    pub(super) parts: Vec<Part>,
     pub(super) shards: Vec<Shard>,
 }
 
@@ -100,6 +116,7 @@ impl Plan {
                     );
                     if let Some((queries, cost)) = queries {
                         let group = Group {
+                            problem_id: group[0].problem_id.clone(),
                             table: number,
                             start,
                             end,
@@ -116,16 +133,24 @@ impl Plan {
             tables.push(Table::open(path, label)?);
         }
         let groups = cap(found, what, dropped);
-        let shards = cut(&groups);
+        let total: u64 = groups.iter().map(|group| group.cost).sum();
+        let share = total / SHARDS + 1;
+        let parts = part(&groups, share.max(PART_PAIRS));
+        let shards = cut(&groups, &parts, share);
         Ok(Self {
             tables,
             groups,
+            parts,
             shards,
         })
     }
 
-    pub(super) fn queries(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.queries).sum()
+    /// All solutions of a group.
+    pub(super) fn rows(&self, group: usize) -> Result<Vec<Solution>> {
+        let group = &self.groups[group];
+        self.tables[group.table]
+            .range(group.start, group.end)?
+            .collect()
     }
 }
 
@@ -143,15 +168,20 @@ fn queries(
         return None;
     }
     let mut wrong: BTreeMap<&str, u64> = BTreeMap::new();
-    for head in group.iter().filter(|head| !head.correct) {
+    let used = |head: &Head| {
+        let language = Language::from_name(&head.language);
+        language.is_some_and(|language| what.languages.contains(&language))
+    };
+    for head in group.iter().filter(|head| !head.correct && used(head)) {
         *wrong.entry(&head.language).or_default() += 1;
     }
     let mut by_language: BTreeMap<&str, Vec<Query>> = BTreeMap::new();
     for (row, head) in group.iter().enumerate().filter(|(_, head)| head.correct) {
-        let language = Language::from_name(&head.language);
-        if !language.is_some_and(|language| what.languages.contains(&language)) {
+        if !used(head) {
             dropped.add("other_language", || head.solution_id.clone());
-        } else if !wrong.contains_key(&head.language.as_str()) {
+        } else if what.same_language && !wrong.contains_key(&head.language.as_str())
+            || wrong.is_empty()
+        {
             dropped.add("no_wrong_solution", || head.solution_id.clone());
         } else {
             let id = id_number(&head.solution_id);
@@ -174,7 +204,12 @@ fn queries(
             });
             queries.truncate(most);
         }
-        cost += queries.len() as u64 * wrong[language];
+        let against = if what.same_language {
+            wrong[language]
+        } else {
+            wrong.values().sum()
+        };
+        cost += queries.len() as u64 * against;
         all.extend(queries);
     }
     all.sort_unstable_by_key(|query| query.row);
@@ -210,29 +245,89 @@ fn cap(found: Vec<(Group, Vec<Query>)>, what: &What, dropped: &mut Drops) -> Vec
     kept.collect()
 }
 
-/// Cuts the groups into shards of similar cost.
-fn cut(groups: &[Group]) -> Vec<Shard> {
-    let share = groups.iter().map(|group| group.cost).sum::<u64>() / SHARDS + 1;
-    let mut shards = Vec::new();
-    let (mut start, mut cost, mut rows, mut queries) = (0, 0, 0, 0);
+/// Cuts groups that cost much more than `share` into parts of about that cost.
+fn part(groups: &[Group], share: u64) -> Vec<Part> {
+    let mut parts = Vec::new();
     for (number, group) in groups.iter().enumerate() {
+        let count = group.cost.div_ceil(share).max(1) as usize;
+        let size = group.queries.len().div_ceil(count);
+        for (index, queries) in group.queries.chunks(size).enumerate() {
+            parts.push(Part {
+                group: number,
+                queries: queries.to_vec(),
+                cost: group.cost * queries.len() as u64 / group.queries.len() as u64,
+                first: index == 0,
+            });
+        }
+    }
+    parts
+}
+
+/// Gathers parts into shards of similar cost.
+fn cut(groups: &[Group], parts: &[Part], share: u64) -> Vec<Shard> {
+    let mut shards = Vec::new();
+    let (mut start, mut cost, mut rows) = (0, 0, 0);
+    for (number, part) in parts.iter().enumerate() {
+        let group = &groups[part.group];
         let length = group.end - group.start;
         if number > start && (cost >= share || rows + length > SHARD_ROWS) {
             shards.push(Shard {
-                groups: start..number,
-                queries,
+                parts: start..number,
+                cost,
             });
-            (start, cost, rows, queries) = (number, 0, 0, 0);
+            (start, cost, rows) = (number, 0, 0);
         }
-        cost += group.cost;
+        cost += part.cost;
         rows += length;
-        queries += group.queries.len() as u64;
     }
-    if start < groups.len() {
+    if start < parts.len() {
         shards.push(Shard {
-            groups: start..groups.len(),
-            queries,
+            parts: start..parts.len(),
+            cost,
         });
     }
     shards
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(queries: u32, cost: u64) -> Group {
+        Group {
+            problem_id: String::new(),
+            table: 0,
+            start: 0,
+            end: 100,
+            queries: (0..queries).collect(),
+            cost,
+        }
+    }
+
+    #[test]
+    fn large_problems_are_cut_and_nothing_is_lost() {
+        let groups = [group(3, 30), group(10, 1000), group(1, 500), group(4, 90)];
+        let parts = part(&groups, 100);
+        let sizes: Vec<_> = parts
+            .iter()
+            .map(|part| (part.group, part.queries.len()))
+            .collect();
+        let large = (0..10).map(|_| (1, 1));
+        let wanted: Vec<_> = [(0, 3)]
+            .into_iter()
+            .chain(large)
+            .chain([(2, 1), (3, 4)])
+            .collect();
+        assert_eq!(sizes, wanted);
+        assert_eq!(parts.iter().filter(|part| part.first).count(), groups.len());
+        assert_eq!(parts.iter().map(|part| part.cost).sum::<u64>(), 1620);
+        let shards = cut(&groups, &parts, 100);
+        let mut next = 0;
+        for shard in &shards {
+            assert_eq!(shard.parts.start, next);
+            next = shard.parts.end;
+        }
+        assert_eq!(next, parts.len());
+        assert!(shards.iter().all(|shard| shard.cost <= 500));
+    }
 }

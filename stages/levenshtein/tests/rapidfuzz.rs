@@ -1,7 +1,7 @@
 //! Distances and nearest neighbours against RapidFuzz 3.14.6 (fixtures of its results).
 #![allow(clippy::unwrap_used)]
 
-use corpus::levenshtein::{Symbols, Unit, distance, nearest};
+use levenshtein::{Candidates, Instructions, Match, Symbols, Unit, distance};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Value {
@@ -15,7 +15,7 @@ fn number(value: &Value) -> usize {
 
 #[test]
 fn pairs() {
-    let fixture = fixture("levenshtein_pairs");
+    let fixture = fixture("pairs");
     let pairs = fixture["pairs"].as_array().unwrap();
     assert_eq!(pairs.len(), 300);
     for pair in pairs {
@@ -27,7 +27,7 @@ fn pairs() {
 
 #[test]
 fn nearest_wrong_solution() {
-    let fixture = fixture("levenshtein_nearest");
+    let fixture = fixture("nearest");
     let mut queries = 0;
     for group in fixture["groups"].as_array().unwrap() {
         for (unit, suffix) in [(Unit::Chars, ""), (Unit::Bytes, "_bytes")] {
@@ -39,13 +39,21 @@ fn nearest_wrong_solution() {
                     .collect()
             };
             let (correct, incorrect) = (texts("correct"), texts("incorrect"));
-            for (number_of, query) in correct.iter().enumerate() {
-                let wanted = (
-                    number(&group[format!("nearest_index{suffix}")][number_of]),
-                    number(&group[format!("nearest_distance{suffix}")][number_of]),
-                );
-                assert_eq!(nearest(query, &incorrect), Some(wanted));
-                queries += 1;
+            let candidates = Candidates::new(&incorrect);
+            for kind in Instructions::ALL
+                .into_iter()
+                .filter(|kind| kind.available())
+            {
+                let mut search = candidates.search_with(kind);
+                for (number_of, query) in correct.iter().enumerate() {
+                    let of = |key: &str| number(&group[format!("{key}{suffix}")][number_of]) as u32;
+                    let wanted = Match {
+                        index: of("nearest_index"),
+                        distance: of("nearest_distance"),
+                    };
+                    assert_eq!(search.nearest(query), Some(wanted), "{kind:?}");
+                    queries += usize::from(kind == Instructions::Portable);
+                }
             }
         }
     }

@@ -1,0 +1,425 @@
+//! Asks which of many texts are nearest to one.
+//!
+//! Made by `Candidates::search`, one a thread. Every candidate is bounded from below (`bound.rs`);
+//! those that promise most are compared within a narrow band, which bounds the answer from above;
+//! then all that could still be in the answer are compared exactly, several at a time, in the order
+//! of promise and with the bound of what was found so far.
+//!
+//! Promises: exact. The order of visits depends on the instructions, the answer does not.
+#![expect(
+    unsafe_code,
+    reason = "histograms are compared by the widest instructions"
+)]
+
+use crate::bound::{self, Histogram};
+use crate::candidates::Candidates;
+use crate::kernel::{self, Aim, Lane, OVER};
+use crate::lanes::{Instructions, Lanes};
+use crate::pair::distance_within;
+use crate::pattern::Pattern;
+use crate::symbols::{Symbols, Values};
+
+/// Half a band that finds near texts at once and bounds far ones.
+const NARROW: u32 = 64;
+
+/// A candidate and how far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Match {
+    /// The Levenshtein distance.
+    pub distance: u32,
+    /// Where it stands among the candidates.
+    pub index: u32,
+}
+
+/// A candidate that may be in the answer.
+#[derive(Clone, Copy)]
+struct Open {
+    /// Least distance possible.
+    least: u32,
+    text: u32,
+}
+
+/// Asks candidates; keeps its memory from one query to the next.
+pub struct Search<'a> {
+    candidates: &'a Candidates<'a>,
+    instructions: Instructions,
+    pattern: Pattern,
+    state: Vec<u64>,
+    open: Vec<Open>,
+    best: Best,
+}
+
+/// The nearest so far.
+#[derive(Default)]
+struct Best {
+    /// Ascending, at most `count`.
+    matches: Vec<Match>,
+    count: usize,
+    /// No larger distance is wanted, or possible for the answer.
+    most: u32,
+}
+
+impl Best {
+    fn reset(&mut self, count: usize, most: u32) {
+        self.matches.clear();
+        (self.count, self.most) = (count, most);
+    }
+
+    /// The largest distance with which a text of this index would be in the answer.
+    fn most_for(&self, index: u32) -> Option<u32> {
+        match self.matches.last() {
+            Some(last) if self.matches.len() == self.count => {
+                // A later one must be nearer, an earlier one may be as near.
+                let most = last.distance.checked_sub(u32::from(index > last.index))?;
+                Some(most.min(self.most))
+            }
+            _ => Some(self.most),
+        }
+    }
+
+    fn add(&mut self, found: Match) {
+        if self
+            .most_for(found.index)
+            .is_none_or(|most| found.distance > most)
+        {
+            return;
+        }
+        let place = self.matches.partition_point(|other| *other < found);
+        self.matches.insert(place, found);
+        self.matches.truncate(self.count);
+    }
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(candidates: &'a Candidates<'a>, instructions: Instructions) -> Self {
+        Self {
+            candidates,
+            instructions,
+            pattern: Pattern::default(),
+            state: Vec::new(),
+            open: Vec::new(),
+            best: Best::default(),
+        }
+    }
+
+    /// The nearest candidate; the one of lowest index among equally near ones.
+    pub fn nearest(&mut self, query: &Symbols) -> Option<Match> {
+        self.nearest_few(query, 1, u32::MAX).first().copied()
+    }
+
+    /// The `count` nearest candidates at most `most` away, nearest first, lowest index first among
+    /// equally near ones.
+    pub fn nearest_few(&mut self, query: &Symbols, count: usize, most: u32) -> &[Match] {
+        self.best.reset(count, most);
+        if count == 0 || self.candidates.is_empty() {
+            return &self.best.matches;
+        }
+        self.open(query, most);
+        if query.is_empty() || !self.prepare(query) {
+            self.one_by_one(query);
+            return &self.best.matches;
+        }
+        self.bound_from_above(query.len());
+        let best = &self.best;
+        self.open.retain(|open| open.least <= best.most);
+        // Blocks that double: most promising first, yet texts of similar length side by side.
+        self.open
+            .sort_unstable_by_key(|open| (open.least, open.text));
+        let open = std::mem::take(&mut self.open);
+        let (mut start, mut size) = (0, self.instructions.lanes());
+        let mut block: Vec<Open> = Vec::new();
+        while start < open.len() {
+            let end = open.len().min(start + size);
+            block.clear();
+            block.extend_from_slice(&open[start..end]);
+            // The candidates' own order is that of their lengths.
+            block.sort_unstable_by_key(|open| open.text);
+            self.compare(&block, query);
+            (start, size) = (end, size * 2);
+        }
+        self.open = open;
+        &self.best.matches
+    }
+
+    /// The distances to all candidates, in their order: nothing is left out.
+    pub fn distances(&mut self, query: &Symbols) -> Vec<u32> {
+        let mut all = vec![0; self.candidates.len()];
+        let candidates = self.candidates;
+        let mut put = |text: usize, distance: u32| {
+            for &index in &candidates.texts[text].indices {
+                all[index as usize] = distance;
+            }
+        };
+        let prepared = !query.is_empty() && self.prepare(query);
+        let mut batch: Vec<(usize, Lane)> = Vec::new();
+        for (number, text) in candidates.texts.iter().enumerate() {
+            match text.start.filter(|_| prepared && text.length > 0) {
+                Some(start) => batch.push((
+                    number,
+                    Lane {
+                        start,
+                        length: text.length,
+                        most: text.length.max(query.len()) as u32,
+                    },
+                )),
+                None => {
+                    let found = distance_within(query, text.symbols, usize::MAX);
+                    put(number, found.expect("no bound") as u32);
+                }
+            }
+        }
+        for batch in batch.chunks(self.instructions.lanes()) {
+            let lanes: Vec<Lane> = batch.iter().map(|&(_, lane)| lane).collect();
+            let found = self.kernel(&lanes, Aim::Upper);
+            for (&(number, _), distance) in batch.iter().zip(found) {
+                put(number, distance);
+            }
+        }
+        all
+    }
+
+    /// Bounds all candidates from below.
+    fn open(&mut self, query: &Symbols, most: u32) {
+        let length = query.len();
+        let Candidates {
+            texts, histograms, ..
+        } = self.candidates;
+        // Texts are sorted by length: those that are much too short or long stand at the ends.
+        let (short, long) = (
+            length.saturating_sub(most as usize),
+            length.saturating_add(most as usize),
+        );
+        let from = texts.partition_point(|text| text.length < short);
+        let to = texts.partition_point(|text| text.length <= long);
+        self.open.clear();
+        differences(
+            self.instructions,
+            &query.histogram,
+            &histograms[from..to],
+            |number, difference| {
+                let text = from + number;
+                let least = bound::least(difference, texts[text].length.abs_diff(length) as u32);
+                if least <= most {
+                    self.open.push(Open {
+                        least,
+                        text: text as u32,
+                    });
+                }
+            },
+        );
+    }
+
+    /// Makes the query the pattern; false if that would take too much memory.
+    fn prepare(&mut self, query: &Symbols) -> bool {
+        let alphabet = &self.candidates.alphabet;
+        let (codes, rows) = (alphabet.codes(), query.len());
+        if !Pattern::fits(codes, rows) {
+            return false;
+        }
+        match &query.values {
+            Values::Narrow(values) => {
+                let page = alphabet.narrow();
+                let symbols = values.iter().map(|&value| page[value as usize]);
+                self.pattern.set(codes, symbols, rows);
+            }
+            Values::Wide(values) => self.pattern.set(codes, alphabet.wide(values), rows),
+        }
+        true
+    }
+
+    fn one_by_one(&mut self, query: &Symbols) {
+        self.open
+            .sort_unstable_by_key(|open| (open.least, open.text));
+        for open in std::mem::take(&mut self.open) {
+            self.alone(open, query);
+        }
+    }
+
+    /// Compares one candidate, without tables.
+    fn alone(&mut self, open: Open, query: &Symbols) {
+        let text = &self.candidates.texts[open.text as usize];
+        let Some(most) = self.best.most_for(text.indices[0]) else {
+            return;
+        };
+        if open.least <= most
+            && let Some(distance) = distance_within(query, text.symbols, most as usize)
+        {
+            self.found(open.text, distance as u32);
+        }
+    }
+
+    fn found(&mut self, text: u32, distance: u32) {
+        for &index in &self.candidates.texts[text as usize].indices {
+            // Copies come in the order of their index: after one too many, all are.
+            let before = self.best.most_for(index);
+            if before.is_none_or(|most| distance > most) {
+                break;
+            }
+            self.best.add(Match { distance, index });
+        }
+    }
+
+    fn kernel(&mut self, lanes: &[Lane], aim: Aim) -> [u32; crate::lanes::MOST_LANES] {
+        let codes = &self.candidates.codes;
+        kernel::distances(
+            self.instructions,
+            &self.pattern,
+            codes,
+            lanes,
+            aim,
+            &mut self.state,
+        )
+    }
+
+    /// Compares the most promising candidates within a narrow band: exactly, or by an upper bound
+    /// of the distance of the last one in the answer.
+    fn bound_from_above(&mut self, length: usize) {
+        let lanes = self.instructions.lanes();
+        let few = self.best.count.div_ceil(lanes).saturating_mul(lanes);
+        if few < self.open.len() {
+            self.open
+                .select_nth_unstable_by_key(few - 1, |open| (open.least, open.text));
+        }
+        let few = few.min(self.open.len());
+        let mut uppers = Vec::with_capacity(few);
+        let mut exact = vec![false; few];
+        for start in (0..few).step_by(lanes) {
+            let batch: Vec<(usize, Lane)> = (start..few.min(start + lanes))
+                .filter_map(|number| {
+                    let text = &self.candidates.texts[self.open[number].text as usize];
+                    let most = text.length.abs_diff(length) as u32 + NARROW;
+                    let length = text.length;
+                    let start = text.start.filter(|_| length > 0)?;
+                    Some((
+                        number,
+                        Lane {
+                            start,
+                            length,
+                            most,
+                        },
+                    ))
+                })
+                .collect();
+            if batch.is_empty() {
+                continue;
+            }
+            let all: Vec<Lane> = batch.iter().map(|&(_, lane)| lane).collect();
+            let found = self.kernel(&all, Aim::Upper);
+            for (&(number, lane), upper) in batch.iter().zip(found) {
+                let text = self.open[number].text;
+                uppers.push(upper);
+                if upper <= lane.most {
+                    exact[number] = true;
+                    self.found(text, upper);
+                }
+            }
+        }
+        uppers.sort_unstable();
+        if let Some(&upper) = uppers.get(self.best.count - 1) {
+            self.best.most = self.best.most.min(upper);
+        }
+        // What is known exactly is not compared again.
+        let mut number = 0;
+        self.open.retain(|_| {
+            number += 1;
+            !exact.get(number - 1).copied().unwrap_or(false)
+        });
+    }
+
+    /// Compares candidates, several at a time.
+    fn compare(&mut self, block: &[Open], query: &Symbols) {
+        let mut batch: Vec<(u32, Lane)> = Vec::with_capacity(self.instructions.lanes());
+        for (number, open) in block.iter().enumerate() {
+            let text = &self.candidates.texts[open.text as usize];
+            match text.start.filter(|_| text.length > 0) {
+                None => self.alone(*open, query),
+                Some(start) => {
+                    let most = self.best.most_for(text.indices[0]);
+                    if let Some(most) = most.filter(|&most| open.least <= most) {
+                        let length = text.length;
+                        batch.push((
+                            open.text,
+                            Lane {
+                                start,
+                                length,
+                                most,
+                            },
+                        ));
+                    }
+                }
+            }
+            let full = batch.len() == self.instructions.lanes();
+            if (full || number + 1 == block.len()) && !batch.is_empty() {
+                let mut lanes = [Lane::default(); crate::lanes::MOST_LANES];
+                for (lane, &(_, text)) in lanes.iter_mut().zip(&batch) {
+                    *lane = text;
+                }
+                let found = self.kernel(&lanes[..batch.len()], Aim::Exact);
+                for (&(text, _), distance) in batch.iter().zip(found) {
+                    if distance != OVER {
+                        self.found(text, distance);
+                    }
+                }
+                batch.clear();
+            }
+        }
+    }
+}
+
+/// Hands over how much each histogram differs from the query's.
+fn differences(
+    instructions: Instructions,
+    query: &Histogram,
+    histograms: &[Histogram],
+    each: impl FnMut(usize, u32),
+) {
+    match instructions {
+        Instructions::Portable => differences_by::<[u64; 4]>(query, histograms, each),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: chosen because the processor has AVX2; so has one with AVX-512.
+        Instructions::Avx2 | Instructions::Avx512 => unsafe {
+            differences_avx2(query, histograms, each);
+        },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => differences_by::<[u64; 4]>(query, histograms, each),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn differences_avx2(query: &Histogram, histograms: &[Histogram], each: impl FnMut(usize, u32)) {
+    differences_by::<std::arch::x86_64::__m256i>(query, histograms, each);
+}
+
+#[inline(always)]
+fn differences_by<V: Lanes>(
+    query: &Histogram,
+    histograms: &[Histogram],
+    mut each: impl FnMut(usize, u32),
+) {
+    for (number, histogram) in histograms.iter().enumerate() {
+        // SAFETY: `differences` chose instructions that the processor has.
+        each(number, unsafe { V::difference(query, histogram) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symbols without a code are compared without tables, with the same answers.
+    #[test]
+    fn more_symbols_than_codes() {
+        let texts: Vec<Symbols> = (0..40_u32)
+            .map(|n| Symbols::from_values((n..n + 9).map(|n| n * 97 % 400).collect()))
+            .collect();
+        let (all, few) = (Candidates::new(&texts), Candidates::with_codes(&texts, 12));
+        assert!(few.texts.iter().any(|text| text.start.is_none()));
+        assert!(few.texts.iter().any(|text| text.start.is_some()));
+        for query in &texts {
+            let wanted = all.search().nearest_few(query, 5, u32::MAX).to_vec();
+            assert_eq!(few.search().nearest_few(query, 5, u32::MAX), wanted);
+            assert_eq!(few.search().distances(query), all.search().distances(query));
+        }
+    }
+}
