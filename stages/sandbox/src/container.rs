@@ -83,7 +83,7 @@ pub(crate) fn serve(
                     Err(error) => channel.send(&Reply::Failed(error.to_string()).encode(), &[])?,
                 }
             }
-            Ok(())
+            container.leave()
         }
     }
 }
@@ -199,6 +199,14 @@ impl Container {
             },
             isolation,
         ))
+    }
+
+    /// Removes what lies on the host; all else goes with the namespaces.
+    fn leave(&self) -> io::Result<()> {
+        if self.filesystem.is_none() {
+            fs::remove_dir_all(&self.work)?;
+        }
+        Ok(())
     }
 
     fn run(

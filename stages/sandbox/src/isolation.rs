@@ -95,6 +95,8 @@ impl Isolation {
                     self.unprivileged,
                     if self.user_namespace {
                         "no capability, in a user namespace"
+                    } else if self.scoped {
+                        "no capability, and none to be had"
                     } else {
                         "a user that exists nowhere else, no capability"
                     },

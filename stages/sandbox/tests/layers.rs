@@ -83,7 +83,7 @@ fn the_measure_of_memory_is_that_of_the_set() {
     if outcome.memory_measure == MemoryMeasure::ControlGroup {
         // Too short for sampling: 300 MB in two processes at once.
         let pair = "#include <unistd.h>\n#include <cstdlib>\n#include <cstring>\n#include <sys/wait.h>\nint main(){int p[2];char c;if(pipe(p))return 1;\
-            for(int i=0;i<2;++i)if(!fork()){char*m=(char*)malloc(170<<20);memset(m,1,170<<20);close(p[1]);read(p[0],&c,1);_exit(m[9]==0);}\
+            for(int i=0;i<2;++i)if(!fork()){char*volatile m=(char*)malloc(170<<20);memset(m,1,170<<20);close(p[1]);read(p[0],&c,1);_exit(m[9]==0);}\
             close(p[1]);while(wait(0)>0);}";
         assert_eq!(run(Cpp, pair, "").failure(), Some(Verdict::MemoryLimit));
     }
