@@ -296,7 +296,9 @@ fn program(case: &Case, trials: &Trials<'_>) -> anyhow::Result<CaseReport> {
             report.reason = Some(error.to_string());
         }
         Ok(Err(rejected)) => {
-            report.verdicts.push(Verdict::CompileError.code().to_owned());
+            report
+                .verdicts
+                .push(Verdict::CompileError.code().to_owned());
             log = rejected.message;
         }
         Ok(Ok(program)) => {
@@ -323,10 +325,7 @@ fn program(case: &Case, trials: &Trials<'_>) -> anyhow::Result<CaseReport> {
     let is_allowed = |verdict: &String| case.expected_verdicts.contains(verdict);
     report.allowed = report.verdicts.iter().all(is_allowed);
     let bad = report.verdicts.iter().find(|verdict| !is_allowed(verdict));
-    report.verdict = bad
-        .or(report.verdicts.last())
-        .cloned()
-        .unwrap_or_default();
+    report.verdict = bad.or(report.verdicts.last()).cloned().unwrap_or_default();
     report.checks = look.end(&case.checks, &placed, &outputs, &log);
     report.unharmed = report.checks.iter().all(|check| check.passed);
     Ok(report)

@@ -44,7 +44,11 @@ impl Checker {
         let name = || format!("the checker {}", path.display());
         let file = ProgramFile::read(path, None).with_context(name)?;
         let Some(language) = Rules::default().language(&file.language) else {
-            bail!("{} is in {}; write it in C++, C or Python", name(), file.language);
+            bail!(
+                "{} is in {}; write it in C++, C or Python",
+                name(),
+                file.language
+            );
         };
         match file.compile(sandbox, language).with_context(name)? {
             Ok(program) => Ok(Self { program, flags }),
@@ -105,7 +109,9 @@ impl Checker {
 
 /// Where the checker of a problem lies in a folder of checkers: `ID.cpp`, `ID.py`, or a folder `ID`.
 pub(crate) fn of_problem(folder: &Path, problem_id: &str) -> Option<PathBuf> {
-    let is_plain = problem_id.split('/').all(|part| part != ".." && !part.is_empty());
+    let is_plain = problem_id
+        .split('/')
+        .all(|part| part != ".." && !part.is_empty());
     let places = ["", ".cpp", ".cc", ".c", ".py"];
     let mut found = places
         .iter()

@@ -77,7 +77,9 @@ impl Journal {
         if path.exists() {
             let text = fs_err::read_to_string(&path)?;
             is_cut = !text.is_empty() && !text.ends_with('\n');
-            let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+            let lines = text
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok());
             finished = lines.filter_map(entry).collect();
         }
         fs_err::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;

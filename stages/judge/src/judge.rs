@@ -14,7 +14,9 @@
 
 use crate::{
     rules::{How, Mode, Rules},
-    session::{self, CHECKERS, Judged, NAMED_FILES, NO_TESTS, NOT_RUNNABLE, Program, for_each_judged},
+    session::{
+        self, CHECKERS, Judged, NAMED_FILES, NO_TESTS, NOT_RUNNABLE, Program, for_each_judged,
+    },
 };
 use anyhow::bail;
 use corpus::{schema::Verdict, table::TableWriter};

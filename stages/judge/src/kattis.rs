@@ -211,7 +211,10 @@ pub fn accepts(flags: &[String], output: &[u8], expected: &[u8]) -> anyhow::Resu
         let has_tolerance = absolute.is_some() || relative.is_some();
         is_same || (has_tolerance && is_close().unwrap_or(false))
     };
-    let (mut left, mut right) = (pieces(output, is_space_sensitive), pieces(expected, is_space_sensitive));
+    let (mut left, mut right) = (
+        pieces(output, is_space_sensitive),
+        pieces(expected, is_space_sensitive),
+    );
     loop {
         match (left.next(), right.next()) {
             (None, None) => return Ok(true),
@@ -258,8 +261,16 @@ mod tests {
     fn numbers_may_be_close() {
         assert!(says("float_tolerance 1e-6", "0.5000001", "0.5"));
         assert!(says("float_tolerance 1e-6", "1000000.5", "1000000"));
-        assert!(!says("float_absolute_tolerance 1e-6", "1000000.5", "1000000"));
-        assert!(says("float_relative_tolerance 1e-6", "1000000.5", "1000000"));
+        assert!(!says(
+            "float_absolute_tolerance 1e-6",
+            "1000000.5",
+            "1000000"
+        ));
+        assert!(says(
+            "float_relative_tolerance 1e-6",
+            "1000000.5",
+            "1000000"
+        ));
         assert!(!says("float_tolerance 1e-6", "nan", "1"));
         assert!(says("float_tolerance 1e-6", "1e3", "1000"));
         assert!(accepts(&["loose".into()], b"", b"").is_err());

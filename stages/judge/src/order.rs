@@ -39,7 +39,9 @@ impl Order {
             return;
         };
         for trial in trials {
-            let failed = trial.failed_test.and_then(|test| usize::try_from(test).ok());
+            let failed = trial
+                .failed_test
+                .and_then(|test| usize::try_from(test).ok());
             if let Some(count) = failed.and_then(|test| self.failures.get_mut(test)) {
                 *count += 1;
             }

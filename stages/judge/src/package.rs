@@ -231,7 +231,11 @@ impl Problem {
             let suite = Suite::new(row)
                 .map_err(|reason| anyhow::anyhow!("{id} cannot be judged: {reason:?}"))?;
             let name = |number: usize| {
-                let kind = if number < suite.public { "public" } else { "hidden" };
+                let kind = if number < suite.public {
+                    "public"
+                } else {
+                    "hidden"
+                };
                 format!("{kind}/{number}")
             };
             return Ok(Self {
@@ -338,9 +342,9 @@ impl Problem {
             Ok(report)
         };
         let given = settings.time_limit_s.or(self.time_limit_s);
-        let (is_first, rest): (Vec<_>, Vec<_>) = files
-            .into_iter()
-            .partition(|(submission, _)| given.is_none() && submission.expected == Expected::Accepted);
+        let (is_first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(submission, _)| {
+            given.is_none() && submission.expected == Expected::Accepted
+        });
         threads.install(|| {
             // Accepted submissions tell the limit, and are judged by it afterwards.
             let generous = limits(GENEROUS_LIMIT_S);
@@ -366,9 +370,9 @@ impl Problem {
                 memory_limit_bytes: memory_bytes,
                 decides: match &decides {
                     Decides::Comparing(mode) => format!("comparing, {}", mode.name()),
-                    Decides::Validator(flags) => {
-                        format!("default validator {}", flags.join(" ")).trim().to_owned()
-                    }
+                    Decides::Validator(flags) => format!("default validator {}", flags.join(" "))
+                        .trim()
+                        .to_owned(),
                     Decides::Program(path, _) => format!("checker {}", path.display()),
                 },
                 isolation: sandbox.isolation().to_string(),
@@ -403,7 +407,10 @@ fn tests_of(root: &Path, folder: &Path) -> anyhow::Result<Vec<NamedTest>> {
             String::from_utf8(bytes)
                 .map_err(|_| anyhow::anyhow!("{} is not UTF-8 text", path.display()))
         };
-        let name = input.strip_prefix(root).unwrap_or(&input).with_extension("");
+        let name = input
+            .strip_prefix(root)
+            .unwrap_or(&input)
+            .with_extension("");
         // The nearest folder that has flags; above `data` nothing is said about tests.
         let mut flags = None;
         for group in input.ancestors().skip(1) {

@@ -115,7 +115,10 @@ fn main_of(folder: &Path) -> anyhow::Result<(PathBuf, Vec<PathBuf>)> {
         "{} has {count} files; at most {MOST_FILES} make a program",
         folder.display()
     );
-    Ok((main.clone(), files.into_iter().filter(|file| *file != main).collect()))
+    Ok((
+        main.clone(),
+        files.into_iter().filter(|file| *file != main).collect(),
+    ))
 }
 
 #[cfg(test)]

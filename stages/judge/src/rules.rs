@@ -290,7 +290,10 @@ mod tests {
             assert!(rules.check().is_err(), "{bad}");
         }
         let text = serde_json::to_string(&Rules::default()).expect("plain data");
-        assert!(!text.contains("languages") && !text.contains("test_order"), "keys of old recipes stay");
+        assert!(
+            !text.contains("languages") && !text.contains("test_order"),
+            "keys of old recipes stay"
+        );
         let misspelt = serde_json::from_str::<Rules>(r#"{"all_test": true}"#);
         assert!(misspelt.is_err());
     }

@@ -39,7 +39,10 @@ fn package() -> tempfile::TempDir {
     write(
         folder.path(),
         &[
-            ("problem.yaml", "name: Above\nvalidation: custom\nlimits:\n  memory: 256\n"),
+            (
+                "problem.yaml",
+                "name: Above\nvalidation: custom\nlimits:\n  memory: 256\n",
+            ),
             ("output_validators/above/validate.py", ABOVE_VALIDATOR),
             ("data/sample/1.in", "1\n"),
             ("data/sample/1.ans", "2\n"),
@@ -57,9 +60,18 @@ fn package() -> tempfile::TempDir {
                 "#include <iostream>\ninline int more(int a){return a+1;}",
             ),
             ("submissions/wrong_answer/constant.py", "print(9)\n"),
-            ("submissions/run_time_error/raises.py", "print(int(input()) // 0)\n"),
-            ("submissions/time_limit_exceeded/loops.cpp", "int main(){for(volatile int i=0;;++i);}"),
-            ("submissions/accepted/old.py", "#!/usr/bin/python2\nprint 1\n"),
+            (
+                "submissions/run_time_error/raises.py",
+                "print(int(input()) // 0)\n",
+            ),
+            (
+                "submissions/time_limit_exceeded/loops.cpp",
+                "int main(){for(volatile int i=0;;++i);}",
+            ),
+            (
+                "submissions/accepted/old.py",
+                "#!/usr/bin/python2\nprint 1\n",
+            ),
         ],
     );
     folder
@@ -80,7 +92,12 @@ fn verdicts(report: &Report) -> BTreeMap<String, (&'static str, Option<bool>)> {
         .programs
         .iter()
         .map(|program| {
-            let name = program.path.file_name().unwrap().to_string_lossy().into_owned();
+            let name = program
+                .path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
             let verdict = program.verdict.map_or("-", sandbox::Verdict::code);
             (name, (verdict, program.is_as_expected()))
         })
@@ -93,7 +110,11 @@ fn a_package_is_judged_by_its_own_validator() {
     let problem = Problem::read(folder.path().to_str().unwrap()).unwrap();
     let report = problem.judge(&[], &settings(), &go_on, &|_| {}).unwrap();
     assert_eq!(report.tests, 3);
-    assert!(report.time_limit_s >= 1.0, "from the accepted ones: {}", report.time_limit_s);
+    assert!(
+        report.time_limit_s >= 1.0,
+        "from the accepted ones: {}",
+        report.time_limit_s
+    );
     assert_eq!(report.memory_limit_bytes, 256 << 20);
     let found = verdicts(&report);
     assert_eq!(found["plus.py"], ("AC", Some(true)));
@@ -102,9 +123,15 @@ fn a_package_is_judged_by_its_own_validator() {
     assert_eq!(found["raises.py"], ("RE", Some(true)));
     assert_eq!(found["loops.cpp"], ("TLE", Some(true)));
     assert_eq!(found["old.py"], ("-", None), "Python 2 is not run");
-    let constant = report.programs.iter().find(|program| program.path.ends_with("constant.py"));
+    let constant = report
+        .programs
+        .iter()
+        .find(|program| program.path.ends_with("constant.py"));
     let words = constant.and_then(|program| program.words.clone()).unwrap();
-    assert_eq!(words, "not above 10", "the validator's word on test secret/a/2");
+    assert_eq!(
+        words, "not above 10",
+        "the validator's word on test secret/a/2"
+    );
 }
 
 #[test]
@@ -141,7 +168,10 @@ fn ones_own_program_on_a_folder_of_tests() {
             ("t/2.ans", "5\n"),
             ("t/3.in", "0 0\n"),
             ("t/3.ans", "0\n"),
-            ("sum.c", "#include <stdio.h>\nint main(){int a,b;if(scanf(\"%d%d\",&a,&b)==2)printf(\"%d\",a+b);}"),
+            (
+                "sum.c",
+                "#include <stdio.h>\nint main(){int a,b;if(scanf(\"%d%d\",&a,&b)==2)printf(\"%d\",a+b);}",
+            ),
             ("broken.cpp", "int main( {"),
         ],
     );
@@ -157,18 +187,31 @@ fn ones_own_program_on_a_folder_of_tests() {
     assert_eq!(found["broken.cpp"].0, "CE");
     assert_eq!(found["sum.c"], ("WA", Some(false)));
     let rows = |report: &Report| -> Vec<(String, &'static str)> {
-        let sum = report.programs.iter().find(|program| program.path.ends_with("sum.c"));
+        let sum = report
+            .programs
+            .iter()
+            .find(|program| program.path.ends_with("sum.c"));
         let tests = &sum.unwrap().tests;
-        tests.iter().map(|test| (test.name.clone(), test.verdict.code())).collect()
+        tests
+            .iter()
+            .map(|test| (test.name.clone(), test.verdict.code()))
+            .collect()
     };
-    let wanted = [("1", "AC"), ("2", "WA"), ("3", "AC")].map(|(name, verdict)| (name.to_owned(), verdict));
+    let wanted =
+        [("1", "AC"), ("2", "WA"), ("3", "AC")].map(|(name, verdict)| (name.to_owned(), verdict));
     assert_eq!(rows(&report), wanted);
     let strict = Settings {
         compare: Some(Mode::Strict),
         ..settings()
     };
-    let report = problem.judge(&programs[..1], &strict, &go_on, &|_| {}).unwrap();
-    assert_eq!(rows(&report), [("1".to_owned(), "WA")], "stops at the first failure");
+    let report = problem
+        .judge(&programs[..1], &strict, &go_on, &|_| {})
+        .unwrap();
+    assert_eq!(
+        rows(&report),
+        [("1".to_owned(), "WA")],
+        "stops at the first failure"
+    );
 }
 
 #[test]
@@ -180,7 +223,11 @@ fn bad_problems_are_refused_in_words() {
     assert!(error("/no/such").contains("neither a problem package"));
     fs_err::write(folder.path().join("1.in"), "x").unwrap();
     fs_err::write(folder.path().join("1.ans"), b"\xff\xfe").unwrap();
-    assert!(error(place).contains("1.ans is not UTF-8"), "{}", error(place));
+    assert!(
+        error(place).contains("1.ans is not UTF-8"),
+        "{}",
+        error(place)
+    );
     fs_err::write(folder.path().join("1.ans"), "x").unwrap();
     let zero = Settings {
         time_limit_s: Some(0.0),
@@ -189,7 +236,9 @@ fn bad_problems_are_refused_in_words() {
     let program = folder.path().join("a.py");
     fs_err::write(&program, "print(1)").unwrap();
     let problem = Problem::read(place).unwrap();
-    let refused = problem.judge(&[program], &zero, &go_on, &|_| {}).unwrap_err();
+    let refused = problem
+        .judge(&[program], &zero, &go_on, &|_| {})
+        .unwrap_err();
     assert!(refused.to_string().contains("above 0"), "{refused}");
 }
 
@@ -199,7 +248,11 @@ fn the_stage_asks_checkers_runs_languages_of_the_recipe_and_orders_tests() {
     let problems = bench.table(
         "problems",
         vec![
-            problem("k/above", &[("1\n", "2\n")], &[("10\n", "11\n"), ("3\n", "4\n")]),
+            problem(
+                "k/above",
+                &[("1\n", "2\n")],
+                &[("10\n", "11\n"), ("3\n", "4\n")],
+            ),
             problem("k/echo", &[("1\n", "1\n")], &[("2\n", "2\n")]),
         ],
     );
@@ -243,7 +296,8 @@ fn the_stage_asks_checkers_runs_languages_of_the_recipe_and_orders_tests() {
         ("0", "AC", None),
         ("1", "WA", Some(0)),
     ];
-    let wanted = wanted.map(|(program, verdict, test)| (program.to_owned(), verdict.to_owned(), test));
+    let wanted =
+        wanted.map(|(program, verdict, test)| (program.to_owned(), verdict.to_owned(), test));
     assert_eq!(rows, [wanted.to_vec(), wanted.to_vec()]);
 }
 
@@ -266,7 +320,11 @@ fn an_interrupted_problem_repeats_only_what_had_not_finished() {
     bench.run_until(&recipe, Some(3)).unwrap_err();
     let summary = bench.run(&recipe).unwrap();
     let log = bench.timings("judge");
-    let lines = |number: u32| log.lines().filter(|line| line.contains(&format!(",{number},python3"))).count();
+    let lines = |number: u32| {
+        log.lines()
+            .filter(|line| line.contains(&format!(",{number},python3")))
+            .count()
+    };
     assert_eq!(lines(0), 1, "judged once, before the interruption:\n{log}");
     let verdicts: Vec<Verdict> = bench.rows(&summary, "judge", "verdicts");
     let accepted: Vec<&str> = verdicts.iter().map(|row| row.verdict.as_str()).collect();

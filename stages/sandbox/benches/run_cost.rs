@@ -151,7 +151,8 @@ fn identical() -> Found {
 
 /// The peers' command lines for the static program `hello`.
 fn peers(hello: &str) -> Vec<(&'static str, String, Vec<String>)> {
-    let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
     let mut found = Vec::new();
     let at = |name: &str| {
         ["/usr/local/bin", "/usr/bin"]
@@ -203,18 +204,33 @@ fn held() -> Held {
             found += 1;
             let path = format!("/proc/{pid}/task/{pid}/children");
             let children = fs_err::read_to_string(path).unwrap_or_default();
-            next.extend(children.split_whitespace().filter_map(|word| word.parse::<u32>().ok()));
+            next.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|word| word.parse::<u32>().ok()),
+            );
         }
         found
     };
     let groups = fs_err::read_to_string("/proc/self/cgroup").unwrap();
     let memory = groups.lines().find(|line| line.contains(":memory:"));
-    let group = memory.and_then(|line| line.rsplit(':').next()).unwrap_or("");
+    let group = memory
+        .and_then(|line| line.rsplit(':').next())
+        .unwrap_or("");
     Held {
         descriptors: count("/proc/self/fd"),
         processes: tree(std::process::id()),
-        mounts: fs_err::read_to_string("/proc/self/mounts").unwrap().lines().count(),
-        own_kib: kib.unwrap().split_whitespace().next().unwrap().parse().unwrap(),
+        mounts: fs_err::read_to_string("/proc/self/mounts")
+            .unwrap()
+            .lines()
+            .count(),
+        own_kib: kib
+            .unwrap()
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap(),
         cgroups: count(&format!("/sys/fs/cgroup/memory{group}")),
         temporary: count("/tmp"),
     }
@@ -233,7 +249,10 @@ fn leak(runs: usize) {
         }
     });
     let after = held();
-    println!("{runs} runs, each leaving a file and a process: {:.0} s", clock.elapsed().as_secs_f64());
+    println!(
+        "{runs} runs, each leaving a file and a process: {:.0} s",
+        clock.elapsed().as_secs_f64()
+    );
     println!("before {before:?}\nafter  {after:?}");
     drop(sandbox);
     println!("end    {:?}", held());
@@ -271,11 +290,17 @@ fn main() {
     };
     println!("{}", sandbox(1, Some(cache.path())).isolation());
     for round in 0..ROUNDS {
-        note("static C++, spawned", each(cost(|| spawn(hello, &[], RUNS)), RUNS));
+        note(
+            "static C++, spawned",
+            each(cost(|| spawn(hello, &[], RUNS)), RUNS),
+        );
         note("static C++, sandbox", marginal(Language::Cpp, HELLO));
         for (name, path, arguments) in &peers {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            note(name, each(cost(|| spawn(path, &arguments, RUNS / 8)), RUNS / 8));
+            note(
+                name,
+                each(cost(|| spawn(path, &arguments, RUNS / 8)), RUNS / 8),
+            );
         }
         let cold = ["-s", "-B", "-c", SCRIPT];
         note(

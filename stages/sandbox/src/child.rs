@@ -205,7 +205,10 @@ impl<'a> Prepared<'a> {
             }
             // Its descriptor is closed below or on exec; the group counts from here on.
             if self.group >= 0
-                && !self.check(10, libc::write(self.group, c"0".as_ptr().cast(), 1) as c_long)
+                && !self.check(
+                    10,
+                    libc::write(self.group, c"0".as_ptr().cast(), 1) as c_long,
+                )
             {
                 return false;
             }

@@ -228,7 +228,10 @@ mod tests {
     #[test]
     fn the_class_with_main_names_the_file() {
         for (source, class) in [
-            ("public class Sol { public static void main(String[] a) {} }", "Sol"),
+            (
+                "public class Sol { public static void main(String[] a) {} }",
+                "Sol",
+            ),
             ("import java.util.*;\npublic final class A_b{}", "A_b"),
             (
                 "class Pair { int a; }\nclass Run { static void main(String[] a) {} }",
@@ -246,7 +249,10 @@ mod tests {
         let java = CommandLanguage::preset("java").expect("it is a preset");
         let source = b"public class X {}";
         assert_eq!(java.source_name(source), "X.java");
-        assert!(java.fill(&java.compile[2], source, 0).contains("--main-class X"));
+        assert!(
+            java.fill(&java.compile[2], source, 0)
+                .contains("--main-class X")
+        );
         let own = CommandLanguage {
             run: vec!["/bin/sh".into(), "{program}".into(), "{memory_mib}".into()],
             ..CommandLanguage::default()

@@ -158,8 +158,12 @@ impl Container {
             uts_namespace: !setup.is_bare && is_host_name_kept,
             unprivileged: probe::unprivileged(layers.uid),
             seccomp: probe::seccomp(&layers),
-            landlock: (if setup.is_bare { scoped } else { probe::landlock(&layers) })
-                .then(kernel::landlock_version),
+            landlock: (if setup.is_bare {
+                scoped
+            } else {
+                probe::landlock(&layers)
+            })
+            .then(kernel::landlock_version),
             rlimits: probe::rlimits(),
             proc: filesystem
                 .as_ref()

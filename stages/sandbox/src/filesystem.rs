@@ -138,10 +138,14 @@ impl Filesystem {
             trees.push((tree, PathBuf::from(device), false));
         }
         // Any folder does as the place of the new root: only this namespace sees it.
-        let place = [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/")]
-            .into_iter()
-            .find(|place| place.is_dir())
-            .unwrap_or_default();
+        let place = [
+            std::env::temp_dir(),
+            PathBuf::from("/tmp"),
+            PathBuf::from("/"),
+        ]
+        .into_iter()
+        .find(|place| place.is_dir())
+        .unwrap_or_default();
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", &place, "tmpfs", flags, c"mode=755,size=1m")?;
         let inside = |path: &Path| place.join(path.strip_prefix("/").unwrap_or(path));

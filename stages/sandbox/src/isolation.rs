@@ -80,15 +80,32 @@ impl Isolation {
             };
             (holds, if holds { good } else { missing }.to_owned())
         };
-        let plain = |holds: bool, good: &str, bad: &str| {
-            (holds, if holds { good } else { bad }.to_owned())
-        };
+        let plain =
+            |holds: bool, good: &str, bad: &str| (holds, if holds { good } else { bad }.to_owned());
         let rows = [
-            ("pid", namespace(self.pid_namespace, "other processes are invisible")),
-            ("net", namespace(self.network_namespace, "no network at all")),
-            ("mnt", namespace(self.mount_namespace, "only the toolchain's files, read-only")),
-            ("ipc", namespace(self.ipc_namespace, "no System V objects of others")),
-            ("uts", namespace(self.uts_namespace, "a host name of its own")),
+            (
+                "pid",
+                namespace(self.pid_namespace, "other processes are invisible"),
+            ),
+            (
+                "net",
+                namespace(self.network_namespace, "no network at all"),
+            ),
+            (
+                "mnt",
+                namespace(
+                    self.mount_namespace,
+                    "only the toolchain's files, read-only",
+                ),
+            ),
+            (
+                "ipc",
+                namespace(self.ipc_namespace, "no System V objects of others"),
+            ),
+            (
+                "uts",
+                namespace(self.uts_namespace, "a host name of its own"),
+            ),
             (
                 "uid",
                 plain(
@@ -113,7 +130,11 @@ impl Isolation {
             ),
             (
                 "rlimits",
-                plain(self.rlimits, "memory and descriptors are bounded", "limits do not bite"),
+                plain(
+                    self.rlimits,
+                    "memory and descriptors are bounded",
+                    "limits do not bite",
+                ),
             ),
             (
                 "landlock",

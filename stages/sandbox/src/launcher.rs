@@ -105,8 +105,7 @@ fn run() -> io::Result<()> {
     if pid == 0 {
         drop(go_writer);
         go_reader.read_exact(&mut [0])?;
-        let uid = (is_root && !has_user_namespace)
-            .then(|| FIRST_UID + witness.pid.unsigned_abs());
+        let uid = (is_root && !has_user_namespace).then(|| FIRST_UID + witness.pid.unsigned_abs());
         let outside = Outside {
             witness,
             ask,

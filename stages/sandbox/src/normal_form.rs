@@ -116,7 +116,11 @@ fn end_line(text: &mut Vec<u8>) {
 /// Whether the word at the end, separators included, begins with a digit.
 fn ends_in_a_number(text: &[u8]) -> bool {
     let is_of_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'\'' | b'_');
-    let length = text.iter().rev().take_while(|byte| is_of_word(byte)).count();
+    let length = text
+        .iter()
+        .rev()
+        .take_while(|byte| is_of_word(byte))
+        .count();
     length > 0 && text[text.len() - length].is_ascii_digit()
 }
 
@@ -146,7 +150,10 @@ mod tests {
     fn blanks_and_comments_do_not_count() {
         let one = "#include <cstdio>\nint main() {\n  // print\n  puts(\"a  // b\"); /* c */ }\n";
         let other = "#include  <cstdio> // x\n\nint main()\t{ puts(\"a  // b\");  }";
-        assert_eq!(form(one).map(|text| text.trim_end().to_owned()), form(other));
+        assert_eq!(
+            form(one).map(|text| text.trim_end().to_owned()),
+            form(other)
+        );
         assert!(form(one).is_some_and(|text| text.contains("\"a  // b\"")));
     }
 

@@ -179,7 +179,10 @@ impl Sandbox {
                 .iter()
                 .map(|folder| (folder.clone(), PathBuf::from(HEADERS))),
         );
-        let tools = options.languages.iter().flat_map(|language| &language.shown);
+        let tools = options
+            .languages
+            .iter()
+            .flat_map(|language| &language.shown);
         for folder in tools {
             let pair = (folder.clone(), folder.clone());
             if !shown.contains(&pair) {
@@ -283,7 +286,10 @@ impl Sandbox {
         stdin: &[u8],
         limits: &Limits,
     ) -> Result<Outcome, Error> {
-        let _alone = self.together.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self
+            .together
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let (request, content) = self.request(&program.0, limits, &Errand::default())?;
         Ok(self.execute_now(&request, stdin, &content)?.outcome)
     }
@@ -359,12 +365,13 @@ impl Sandbox {
                 request.files = vec![name];
             }
             Form::Command(commands, name) => {
-                request.arguments = commands
-                    .run_command(name, limits.memory_bytes)
-                    .map_err(|reason| Error::Toolchain {
-                        language: program.language,
-                        reason: format!("{}: {reason}", commands.name),
-                    })?;
+                request.arguments =
+                    commands
+                        .run_command(name, limits.memory_bytes)
+                        .map_err(|reason| Error::Toolchain {
+                            language: program.language,
+                            reason: format!("{}: {reason}", commands.name),
+                        })?;
                 request.is_executable_sent = false;
                 request.files = vec![name.as_bytes().to_vec()];
             }

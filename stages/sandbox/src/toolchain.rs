@@ -302,11 +302,7 @@ fn keep(collected: OwnedFd, folder: &Path, header: &Path) -> std::io::Result<()>
 
 impl Python {
     /// Asks the interpreter whether a source is a program.
-    pub(crate) fn check(
-        &self,
-        sandbox: &Sandbox,
-        source: &[u8],
-    ) -> Result<RawDone, Error> {
+    pub(crate) fn check(&self, sandbox: &Sandbox, source: &[u8]) -> Result<RawDone, Error> {
         const CHECK: &str = "import sys\ntry:\n compile(open('main.py','rb').read(),'main.py','exec')\n\
             except BaseException as e:\n import traceback\n \
             sys.stderr.write(''.join(traceback.format_exception_only(type(e),e)))\n sys.exit(1)\n";

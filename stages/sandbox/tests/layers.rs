@@ -33,9 +33,16 @@ fn without_namespaces_landlock_and_seccomp_stand_in() {
     };
     let sandbox = Sandbox::new(&options).unwrap();
     let isolation = sandbox.isolation();
-    assert!(!isolation.pid_namespace && !isolation.mount_namespace, "{isolation}");
+    assert!(
+        !isolation.pid_namespace && !isolation.mount_namespace,
+        "{isolation}"
+    );
     // Signals are kept in by Landlock from version 6 on.
-    if shared().isolation().landlock.is_none_or(|version| version < 6) {
+    if shared()
+        .isolation()
+        .landlock
+        .is_none_or(|version| version < 6)
+    {
         return;
     }
     assert!(isolation.scoped, "{isolation}");
@@ -54,7 +61,8 @@ fn without_namespaces_landlock_and_seccomp_stand_in() {
     let path = host.path().to_str().unwrap();
     assert_eq!(text(&within(&sandbox, Python3, source, path)), "x\n");
     assert_eq!(fs::read_to_string(host.path()).unwrap(), "secret");
-    let kills = "#include <csignal>\n#include <cstdio>\nint main(){kill(-1,SIGKILL);puts(\"alive\");}";
+    let kills =
+        "#include <csignal>\n#include <cstdio>\nint main(){kill(-1,SIGKILL);puts(\"alive\");}";
     let killed = within(&sandbox, Cpp, kills, "");
     assert!(
         killed.failure() == Some(Verdict::RuntimeError) || killed.stdout == b"alive\n",
@@ -72,14 +80,24 @@ fn without_namespaces_landlock_and_seccomp_stand_in() {
 fn the_measure_of_memory_is_that_of_the_set() {
     let source = "#include <vector>\n#include <cstdio>\nint main(){std::vector<char> v(100<<20,1);printf(\"%d\",v[5]);}";
     let outcome = run(Cpp, source, "");
-    assert_eq!(outcome.memory_measure, shared().isolation().memory_measure());
-    assert!((100 << 20..120 << 20).contains(&outcome.memory_bytes), "{outcome:?}");
+    assert_eq!(
+        outcome.memory_measure,
+        shared().isolation().memory_measure()
+    );
+    assert!(
+        (100 << 20..120 << 20).contains(&outcome.memory_bytes),
+        "{outcome:?}"
+    );
     // What a program writes to its outputs is not its memory.
     let writes = "#include <cstdio>\n#include <cstring>\nstatic char b[1<<20];int main(){memset(b,'x',sizeof b);\
         for(int i=0;i<50;++i)fwrite(b,1,sizeof b,stdout);}";
     let outcome = run(Cpp, writes, "");
     assert_eq!(outcome.failure(), None);
-    assert!(outcome.memory_bytes < 16 << 20, "{} bytes", outcome.memory_bytes);
+    assert!(
+        outcome.memory_bytes < 16 << 20,
+        "{} bytes",
+        outcome.memory_bytes
+    );
     if outcome.memory_measure == MemoryMeasure::ControlGroup {
         // Too short for sampling: 300 MB in two processes at once.
         let pair = "#include <unistd.h>\n#include <cstdlib>\n#include <cstring>\n#include <sys/wait.h>\nint main(){int p[2];char c;if(pipe(p))return 1;\
@@ -106,7 +124,11 @@ fn an_errand_has_arguments_files_and_a_word_to_leave() {
     assert_eq!(outcome.stdout, b"content input ['./', 'flag']\n");
     assert_eq!(word.as_deref(), Some(&b"said"[..]));
     let again = shared().run(&program, b"", &Limits::default()).unwrap();
-    assert_eq!(again.exit, Exit::Status(1), "the files of the errand are gone");
+    assert_eq!(
+        again.exit,
+        Exit::Status(1),
+        "the files of the errand are gone"
+    );
 }
 
 #[test]
@@ -143,7 +165,8 @@ fn sources_that_are_alike_are_compiled_once() {
     let plain = "#include <cstdio>\nint main() { int a = 1; printf(\"%d\", a); }";
     let first = digest(plain);
     assert_eq!(digest(plain), first);
-    let commented = "#include <cstdio>\n// a comment\nint main() {\n  int a = 1;  printf(\"%d\", a);\n}";
+    let commented =
+        "#include <cstdio>\n// a comment\nint main() {\n  int a = 1;  printf(\"%d\", a);\n}";
     assert_eq!(digest(&commented.replace('\n', "\n\n")), first);
     let renamed = "#include <cstdio>\nint main() { int b = 1; printf(\"%d\", b); }";
     assert_eq!(digest(renamed), first);
@@ -156,14 +179,23 @@ fn sources_that_are_alike_are_compiled_once() {
     );
     assert_eq!(counts.same_tokens, 1);
     // Errors have words of their own: their lines differ.
-    let wrong = |source: &str| sandbox.compile(Cpp, source.as_bytes()).unwrap().unwrap_err();
+    let wrong = |source: &str| {
+        sandbox
+            .compile(Cpp, source.as_bytes())
+            .unwrap()
+            .unwrap_err()
+    };
     assert!(wrong("int main() { x; }").message.contains("main.cpp:1"));
     assert!(wrong("\nint main() { x; }").message.contains("main.cpp:2"));
 }
 
 #[test]
 fn a_language_may_be_two_commands() {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let script = CommandLanguage {
         name: "sh".into(),
         source: "main.sh".into(),
@@ -241,6 +273,10 @@ fn every_layer_has_a_word_for_people() {
     let layers = shared().isolation().layers();
     assert_eq!(layers.len(), 11);
     assert!(layers.iter().all(|(_, _, why)| !why.is_empty()));
-    let held = |wanted: &str| layers.iter().any(|(name, holds, _)| *name == wanted && *holds);
+    let held = |wanted: &str| {
+        layers
+            .iter()
+            .any(|(name, holds, _)| *name == wanted && *holds)
+    };
     assert!(held("seccomp") && held("rlimits"));
 }

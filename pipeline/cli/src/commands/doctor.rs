@@ -34,7 +34,10 @@ pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<Exit> {
                 false,
                 format!("`{program}` is not there; on Debian: apt-get install {program}"),
             ),
-            _ => (true, format!("`{program}` is not there; such programs are not judged")),
+            _ => (
+                true,
+                format!("`{program}` is not there; such programs are not judged"),
+            ),
         };
         checks.push(Check { name, good, detail });
     }

@@ -174,14 +174,28 @@ fn lines(name: &str, report: &Report, is_package: bool) -> Vec<String> {
 fn package(report: &Report) -> Vec<String> {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["", "submission", "language", "expected", "verdict", "tests", "slowest", "memory", ""]);
+    table.set_header([
+        "",
+        "submission",
+        "language",
+        "expected",
+        "verdict",
+        "tests",
+        "slowest",
+        "memory",
+        "",
+    ]);
     for program in &report.programs {
         let mark = match program.is_as_expected() {
             Some(true) => "✓",
             Some(false) => "✗",
             None => "–",
         };
-        let slowest = program.tests.iter().map(|test| test.cpu_s).fold(0.0, f64::max);
+        let slowest = program
+            .tests
+            .iter()
+            .map(|test| test.cpu_s)
+            .fold(0.0, f64::max);
         let memory = program.tests.iter().map(|test| test.memory_bytes).max();
         let group = program.path.parent().and_then(|path| path.file_name());
         let file = program.path.file_name().unwrap_or_default();
@@ -191,17 +205,25 @@ fn package(report: &Report) -> Vec<String> {
             format!("{}/{}", group.to_string_lossy(), file.to_string_lossy()),
             program.language.clone(),
             expected(program.expected),
-            program.verdict.map_or("not run", sandbox::Verdict::code).to_owned(),
+            program
+                .verdict
+                .map_or("not run", sandbox::Verdict::code)
+                .to_owned(),
             program.tests.len().to_string(),
             format!("{slowest:.3} s"),
             human::bytes(memory.unwrap_or(0)),
             short(program.words.as_ref()),
         ]);
     }
-    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let mut lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     let count = |wanted| {
         let programs = report.programs.iter();
-        programs.filter(|program| program.is_as_expected() == wanted).count()
+        programs
+            .filter(|program| program.is_as_expected() == wanted)
+            .count()
     };
     lines.push(String::new());
     lines.push(format!(
@@ -226,7 +248,13 @@ fn one(program: &ProgramReport, tests: usize) -> Vec<String> {
         program.language
     )];
     if program.tests.is_empty() {
-        lines.extend(program.words.iter().flat_map(|words| words.lines()).map(|line| format!("  {line}")));
+        lines.extend(
+            program
+                .words
+                .iter()
+                .flat_map(|words| words.lines())
+                .map(|line| format!("  {line}")),
+        );
         return lines;
     }
     let mut table = comfy_table::Table::new();

@@ -83,7 +83,8 @@ impl Look {
         let dropped = self.memory_before.saturating_sub(watcher.unwrap_or(0)) >> 20;
         let has = |text: &str| {
             let text = text.as_bytes();
-            let holds = |output: &Vec<u8>| output.windows(text.len().max(1)).any(|part| part == text);
+            let holds =
+                |output: &Vec<u8>| output.windows(text.len().max(1)).any(|part| part == text);
             outputs.iter().any(holds)
         };
         let one = |check: &Check| {
@@ -111,7 +112,10 @@ impl Look {
                 }
                 "compile_log_lacks" => {
                     let is_there = log.contains(&check.text);
-                    (!is_there, format!("{:?} in the log: {is_there}", check.text))
+                    (
+                        !is_there,
+                        format!("{:?} in the log: {is_there}", check.text),
+                    )
                 }
                 "tcp_not_connected" => {
                     let was = placed.was_connected();
