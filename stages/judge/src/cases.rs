@@ -266,7 +266,10 @@ fn program(case: &Case, trials: &Trials<'_>) -> anyhow::Result<CaseReport> {
     let isolation = trials.sandbox.isolation();
     let mut report = blank(case);
     report.isolation = isolation.to_string();
-    report.memory_measure = isolation.memory_measure().name().to_owned();
+    isolation
+        .memory_measure()
+        .name()
+        .clone_into(&mut report.memory_measure);
     let is_dangerous = !matches!(case.danger.as_str(), "" | "none");
     if is_dangerous && !isolation.missing().is_empty() {
         report.verdict = "SKIPPED".into();

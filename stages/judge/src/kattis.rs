@@ -64,7 +64,7 @@ impl Manifest {
         Ok(Self {
             time_limit_s: time_limit_s.filter(|limit| *limit > 0.0),
             time_multiplier: number("limits.time_multiplier")?,
-            memory_limit_bytes: number("limits.memory")?.map(|mib| (mib * 1048576.0) as u64),
+            memory_limit_bytes: number("limits.memory")?.map(|mib| (mib * 1_048_576.0) as u64),
             flags: words(settings.get("validator_flags")),
             validator: validator(package)?,
         })

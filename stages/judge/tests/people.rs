@@ -1,5 +1,5 @@
 //! Problem packages, checkers, languages of the recipe, the order of tests, and the suite of cases.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::unnecessary_wraps)]
 
 mod support;
 

@@ -78,7 +78,11 @@ impl Group {
         for (version, parent) in parents(&own) {
             match Group::below(version, &parent) {
                 Ok(group) => return Ok(group),
-                Err(error) => reasons.push(format!("v{version} {}: {error}", parent.display())),
+                // Its kind alone: the words would name a folder with this launcher's number.
+                Err(error) => {
+                    let why = error.kind();
+                    reasons.push(format!("v{version} {}: {why}", parent.display()));
+                }
             }
         }
         Err(if reasons.is_empty() {
@@ -92,14 +96,14 @@ impl Group {
         remove_orphans(parent);
         let names = if version == 1 { &VERSION_1 } else { &VERSION_2 };
         let path = parent.join(format!("{PREFIX}{}", std::process::id()));
-        std::fs::create_dir(&path)?;
+        fs::create_dir(&path)?;
         let opened = (|| {
             if version == 2 && !path.join(names.limit).exists() {
                 // Fails while the parent itself holds processes: then it is not delegated.
-                std::fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
+                fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
             }
             // Where programs could swap, more memory than allowed would only be slow.
-            let _ = std::fs::write(path.join(names.swap.0), names.swap.1);
+            let _ = fs::write(path.join(names.swap.0), names.swap.1);
             let folder = open(
                 &path,
                 OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
@@ -123,7 +127,7 @@ impl Group {
             Ok(group)
         })();
         if opened.is_err() {
-            let _ = std::fs::remove_dir(&path);
+            let _ = fs::remove_dir(&path);
         }
         opened
     }
@@ -165,7 +169,7 @@ impl Group {
     /// Removes the group, which must be empty.
     pub(crate) fn remove(&self) {
         // Still busy: the next worker that starts removes it.
-        let _ = std::fs::remove_dir(&self.path);
+        let _ = fs::remove_dir(&self.path);
     }
 }
 
@@ -212,7 +216,7 @@ fn remove_orphans(parent: &Path) {
         let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
         if number.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             // An error means that it has processes: it is somebody's after all.
-            let _ = std::fs::remove_dir(entry.path());
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }

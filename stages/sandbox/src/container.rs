@@ -128,14 +128,11 @@ impl Container {
         };
         let layers = Layers {
             uid,
-            landlock: match &filesystem {
-                Some(filesystem) => {
-                    landlock::ruleset(&filesystem.readable, &[Path::new(WRITABLE)], &["/dev"])
-                }
-                None => {
-                    let (readable, devices) = of_the_host(&shown);
-                    landlock::ruleset(&readable, &[&work], devices)
-                }
+            landlock: if let Some(filesystem) = &filesystem {
+                landlock::ruleset(&filesystem.readable, &[Path::new(WRITABLE)], &["/dev"])
+            } else {
+                let (readable, devices) = of_the_host(&shown);
+                landlock::ruleset(&readable, &[&work], devices)
             }
             .map_err(io::Error::other)?,
             filters: seccomp::filters().map_err(io::Error::other)?,

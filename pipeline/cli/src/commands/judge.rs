@@ -22,19 +22,18 @@ const WORDS: usize = 60;
 
 pub(super) fn judge(args: &JudgeArgs) -> anyhow::Result<Exit> {
     let is_package = args.problem.is_none();
-    let place = match &args.problem {
-        Some(place) => place.clone(),
-        None => {
-            let folder = args.programs.first().context(
-                "name a program and its problem, or a problem package: iota judge FILE --problem DIR",
-            )?;
-            ensure!(
-                args.programs.len() == 1 && folder.is_dir(),
-                "`--problem` is missing: a folder with problem.yaml or with *.in and *.ans, or \
-                 FILE.parquet#PROBLEM_ID"
-            );
-            folder.display().to_string()
-        }
+    let place = if let Some(place) = &args.problem {
+        place.clone()
+    } else {
+        let folder = args.programs.first().context(
+            "name a program and its problem, or a problem package: iota judge FILE --problem DIR",
+        )?;
+        ensure!(
+            args.programs.len() == 1 && folder.is_dir(),
+            "`--problem` is missing: a folder with problem.yaml or with *.in and *.ans, or \
+             FILE.parquet#PROBLEM_ID"
+        );
+        folder.display().to_string()
     };
     let problem = Problem::read(&place)?;
     let compare = match args.compare.as_deref() {

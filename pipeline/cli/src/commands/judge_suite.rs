@@ -7,7 +7,7 @@ use super::{
 use crate::{args::JudgeSuiteArgs, exit::Exit};
 use anyhow::Context as _;
 use judge::cases::{self, Case, CaseReport};
-use std::{io::Write as _, os::unix::process::CommandExt as _, process::Command};
+use std::{fmt::Write as _, io::Write as _, os::unix::process::CommandExt as _, process::Command};
 
 pub(super) fn judge_suite(args: &JudgeSuiteArgs) -> anyhow::Result<Exit> {
     let mut all = Vec::new();
@@ -108,10 +108,10 @@ fn in_words(report: &CaseReport) -> String {
         report.memory_bytes as f64 / 1_048_576.0
     );
     if let Some(reason) = &report.reason {
-        line.push_str(&format!("\n    {reason}"));
+        let _ = write!(line, "\n    {reason}");
     }
     for check in report.checks.iter().filter(|check| !check.passed) {
-        line.push_str(&format!("\n    {}: {}", check.kind, check.found));
+        let _ = write!(line, "\n    {}: {}", check.kind, check.seen);
     }
     line
 }

@@ -34,7 +34,8 @@ pub struct Found {
     /// Whether what must not happen did not.
     pub passed: bool,
     /// What was seen.
-    pub found: String,
+    #[serde(rename = "found")]
+    pub seen: String,
 }
 
 /// A patient observer.
@@ -134,7 +135,7 @@ impl Look {
             Found {
                 kind: check.kind.clone(),
                 passed,
-                found,
+                seen: found,
             }
         };
         checks.iter().map(one).collect()

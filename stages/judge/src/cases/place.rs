@@ -26,8 +26,8 @@ pub(super) struct Setup {
     files_in_judge_cwd: Vec<CwdFile>,
     listen_tcp: Option<String>,
     listen_udp: Option<String>,
-    listen_unix: Option<String>,
-    listen_unix_abstract: Option<String>,
+    listenunix: Option<String>,
+    listenunix_abstract: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,7 +51,7 @@ pub(super) struct Placed {
     files: Vec<PathBuf>,
     tcp: Option<TcpListener>,
     udp: Option<UdpSocket>,
-    _unix: Vec<UnixListener>,
+    unix: Vec<UnixListener>,
 }
 
 impl Placed {
@@ -61,7 +61,7 @@ impl Placed {
             files: Vec::new(),
             tcp: None,
             udp: None,
-            _unix: Vec::new(),
+            unix: Vec::new(),
         };
         for file in &setup.files {
             placed.file(file)?;
@@ -86,18 +86,18 @@ impl Placed {
             socket.set_nonblocking(true)?;
             placed.udp = Some(socket);
         }
-        if let Some(path) = &setup.listen_unix {
+        if let Some(path) = &setup.listenunix {
             // Left by a judge that was killed.
             let _ = fs_err::remove_file(path);
             let listener = UnixListener::bind(path).context(path.clone())?;
             placed.files.push(path.into());
             fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
-            placed._unix.push(listener);
+            placed.unix.push(listener);
         }
-        if let Some(name) = &setup.listen_unix_abstract {
+        if let Some(name) = &setup.listenunix_abstract {
             let address = SocketAddr::from_abstract_name(name.trim_start_matches(['@', '\0']))?;
             let listener = UnixListener::bind_addr(&address).context(name.clone())?;
-            placed._unix.push(listener);
+            placed.unix.push(listener);
         }
         Ok(placed)
     }
