@@ -24,7 +24,7 @@ LOOKS   := plan status graph
 TEST     = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --release --tests
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build run inspect doctor test test-interop lint bench help $(STAGES) $(LOOKS)
+.PHONY: all setup build run inspect doctor test test-interop lint bench bench-judge help $(STAGES) $(LOOKS)
 
 all: setup run ## Set up, build, run RECIPE and print its table (the default)
 
@@ -70,6 +70,9 @@ lint: ## Format check, clippy and documentation, warnings being errors
 bench: run ## Time a run with nothing to do, and run the crates' benchmarks
 	@scripts/bench-noop --iota $(IOTA) --recipe $(RECIPE)
 	@$(if $(wildcard stages/*/benches pipeline/*/benches),cargo bench --bench '*')
+
+bench-judge: ## What judging costs beside the bare machine, and beside other sandboxes
+	@cargo bench -p iota -p sandbox --bench run_cost
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -71,6 +71,10 @@ pub(crate) enum Command {
     Recipe(RecipeCommandArgs),
     /// What this machine offers, and what is missing.
     Doctor(DoctorArgs),
+    /// Judge a program on a problem, or all submissions of a Kattis problem package.
+    Judge(JudgeArgs),
+    /// Run cases for the judge itself: what is allowed, and what must not happen.
+    JudgeSuite(JudgeSuiteArgs),
     /// Fetch a model or a data set from the Hugging Face hub into a folder.
     Fetch(FetchArgs),
     /// Write a model folder for others: number format, shards, an adapter put in.
@@ -301,6 +305,74 @@ pub(crate) enum RecipeAction {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DoctorArgs {
     /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How programs are run.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct SandboxArgs {
+    /// Programs run side by side; 0 for one per processor.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) workers: usize,
+    /// The Python 3 interpreter.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) python3: Option<PathBuf>,
+    /// Run programs even where they cannot be isolated; for those you would run yourself.
+    #[arg(long)]
+    pub(crate) r#unsafe: bool,
+}
+
+/// Examples: `iota judge sum.cpp --problem sum/`, `iota judge sum/` (a problem package)
+#[derive(Debug, ClapArgs)]
+pub(crate) struct JudgeArgs {
+    /// Programs, or one problem package, whose submissions are then judged.
+    pub(crate) programs: Vec<PathBuf>,
+    /// A problem package, a folder of *.in and *.ans, or FILE.parquet#PROBLEM_ID.
+    #[arg(long, short)]
+    pub(crate) problem: Option<String>,
+    /// CPU seconds of a test; by default the problem's.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) time_limit: Option<f64>,
+    /// Memory of a test; by default the problem's.
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory_limit: Option<u64>,
+    /// strict, code_contests or lenient; by default as the problem says.
+    #[arg(long, value_name = "MODE")]
+    pub(crate) compare: Option<String>,
+    /// A checker: a source, or a folder with one, that ends with 42 or 43.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) checker: Option<PathBuf>,
+    /// cpp, cpp20, c, python3, pypy3, java or rust; by default guessed by the suffix.
+    #[arg(long)]
+    pub(crate) language: Option<String>,
+    /// Go on after a failed test.
+    #[arg(long)]
+    pub(crate) all_tests: bool,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
+    /// A JSON object a program.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct JudgeSuiteArgs {
+    /// Files with a JSON object a line.
+    #[arg(required = true)]
+    pub(crate) cases: Vec<PathBuf>,
+    /// How often all of them are run.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// Only this case; may be given several times.
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// Say also what is as it should be.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxArgs,
+    /// A JSON object a case.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -9,7 +9,7 @@ use crate::{
     rules::{How, Rules},
     session::problem_rows,
     suite::{Suite, SuiteRow},
-    trial::{Cost, Trials, language},
+    trial::{Cost, Trials},
 };
 use anyhow::Context as _;
 use corpus::table::Table;
@@ -44,7 +44,7 @@ impl Grader {
     /// The table cannot be read, or programs cannot be isolated here.
     pub fn open(ctx: &Ctx) -> anyhow::Result<Self> {
         let problems = Table::<SuiteRow>::open(ctx.input("problems")?, &ctx.label("problems"))?;
-        let options = How::default().sandbox_options();
+        let options = How::default().sandbox_options(&Rules::default());
         Ok(Self {
             threads: rayon::ThreadPoolBuilder::new()
                 .num_threads(options.workers)
@@ -82,15 +82,17 @@ impl Grader {
     ) -> anyhow::Result<Grade> {
         ctx.check_cancelled()?;
         let suite = self.suite(problem_id)?;
-        let language = language(language_name)
+        let language = Rules::default()
+            .language(language_name)
             .with_context(|| format!("programs in {language_name} cannot be run"))?;
         let rules = Rules::default();
         let all = Rules {
             all_tests: true,
             ..Rules::default()
         };
+        let stop = || ctx.check_cancelled();
         let trials = |rules| Trials {
-            ctx,
+            stop: &stop,
             sandbox: &self.sandbox,
             rules,
         };
@@ -102,7 +104,7 @@ impl Grader {
             tests: suite.tests[..suite.public].to_vec(),
             ..suite
         };
-        let seen = trials(&all).run(&program, language_name, &public, &mut cost)?;
+        let seen = trials(&all).run(&program, language_name, &public, None, &mut cost)?;
         let public_tests = if public.tests.is_empty() {
             1.0
         } else {
@@ -114,7 +116,7 @@ impl Grader {
                 public: 0,
                 ..public
             };
-            let trial = trials(&rules).run(&program, language_name, &hidden, &mut cost)?;
+            let trial = trials(&rules).run(&program, language_name, &hidden, None, &mut cost)?;
             trial.failed_test.is_none()
         };
         Ok(Grade {

@@ -10,11 +10,13 @@
 //!
 //! | reads | writes |
 //! | --- | --- |
-//! | problems, generations | verdicts (`program` = sample number), report |
+//! | problems, generations, optionally checkers | verdicts (`program` = sample number), report |
 
 use crate::{
     rules::{How, Mode, Rules},
-    session::{self, Judged, NAMED_FILES, NO_TESTS, NOT_RUNNABLE, Program, for_each_judged},
+    session::{
+        self, CHECKERS, Judged, NAMED_FILES, NO_TESTS, NOT_RUNNABLE, Program, for_each_judged,
+    },
 };
 use anyhow::bail;
 use corpus::{schema::Verdict, table::TableWriter};
@@ -88,11 +90,19 @@ impl Stage for Judge {
     const NAME: &'static str = "judge";
     const VERSION: u32 = 1;
     const ABOUT: &'static str = "runs sampled programs on the tests of their problems";
-    const INPUTS: &'static [Input] = &[Input::table("problems"), Input::table("generations")];
+    const INPUTS: &'static [Input] = &[
+        Input::table("problems"),
+        Input::table("generations"),
+        Input::tree(CHECKERS).optional(),
+    ];
     const OUTPUTS: &'static [Output] = &[Output::table("verdicts"), Output::json("report")];
     const SOURCES: &'static [&'static str] = &[
         "judge/src/judge.rs",
         "judge/src/session.rs",
+        "judge/src/checker.rs",
+        "judge/src/program_file.rs",
+        "judge/src/journal.rs",
+        "judge/src/order.rs",
         "judge/src/suite.rs",
         "judge/src/trial.rs",
         "judge/src/rules.rs",
@@ -155,7 +165,7 @@ impl Counting {
             }
             NOT_RUNNABLE => bail!(
                 "sample {} of {} is in a language that the judge cannot run; \
-                 sample in cpp or python3",
+                 sample in cpp or python3, or name the language in rules.languages",
                 row.program,
                 row.problem_id
             ),

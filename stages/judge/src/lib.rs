@@ -5,9 +5,16 @@
 //! trained on is known to be what it claims. `score` holds the estimators, `compare` decides
 //! whether an output is right, `grade` lets a training stage ask. Programs run in the crate `sandbox` and nowhere else.
 
+pub mod cases;
+pub mod checker;
 pub mod compare;
 pub mod grade;
+mod journal;
 pub mod judge;
+pub mod kattis;
+mod order;
+pub mod package;
+mod program_file;
 pub mod report;
 pub mod rules;
 pub mod sample;

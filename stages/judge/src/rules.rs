@@ -5,6 +5,7 @@
 
 use crate::compare::Match;
 use engine::Invalid;
+use sandbox::{CommandLanguage, Language};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -25,6 +26,64 @@ pub struct Rules {
     pub time_multiplier: BTreeMap<String, f64>,
     /// What to do when the judge itself fails on a program, three times.
     pub judge_errors: JudgeErrors,
+    /// In which order tests are run after the public ones.
+    #[serde(skip_serializing_if = "TestOrder::is_table")]
+    pub test_order: TestOrder,
+    /// Languages beside C, C++17 and Python 3, by their name in the tables; an empty entry takes
+    /// the preset of that name: cpp20, java, pypy3, rust.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub languages: BTreeMap<String, Commands>,
+}
+
+/// In which order the tests that are not public are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestOrder {
+    /// As in the table: the failed test is the first of them all.
+    #[default]
+    Table,
+    /// Those first that most programs of the problem failed so far. Whether a program is accepted
+    /// is the same; which failed test is named, and so the kind of failure, may differ.
+    FailingFirst,
+}
+
+impl TestOrder {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_table(&self) -> bool {
+        *self == Self::Table
+    }
+}
+
+/// A language as commands; see [`CommandLanguage`] for the words in braces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Commands {
+    /// File name of the source.
+    pub source: String,
+    /// Makes the file `main` of it; empty if the source is run as it is.
+    pub compile: Vec<String>,
+    /// Runs the program; empty if `main` is an executable.
+    pub run: Vec<String>,
+    /// Address space in bytes beyond the memory limit.
+    pub address_slack_bytes: u64,
+    /// Host folders that its tools need beside the system's.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Commands {
+    fn language(&self, name: &str) -> Option<CommandLanguage> {
+        if *self == Self::default() {
+            return CommandLanguage::preset(name);
+        }
+        Some(CommandLanguage {
+            name: name.to_owned(),
+            source: self.source.clone(),
+            compile: self.compile.clone(),
+            run: self.run.clone(),
+            address_slack_bytes: self.address_slack_bytes,
+            shown: self.folders.clone(),
+        })
+    }
 }
 
 /// A way of comparing outputs; see `compare.rs` for what each calls equal.
@@ -83,6 +142,8 @@ impl Default for Rules {
             default_memory_limit_bytes: 256 << 20,
             time_multiplier: BTreeMap::new(),
             judge_errors: JudgeErrors::Fail,
+            test_order: TestOrder::Table,
+            languages: BTreeMap::new(),
         }
     }
 }
@@ -107,12 +168,52 @@ impl Rules {
                 "must be above 0 and at most 100",
             )?;
             Invalid::unless(
-                crate::trial::language(language).is_some(),
+                self.language(language).is_some(),
                 format!("rules.time_multiplier.{language}"),
-                "is not a language the judge can run: cpp, c, python3",
+                "is not a language the judge can run: cpp, c, python3, or one of rules.languages",
+            )?;
+        }
+        for (name, commands) in &self.languages {
+            let field = || format!("rules.languages.{name}");
+            Invalid::unless(
+                !matches!(name.as_str(), "cpp" | "c" | "python3" | "python2"),
+                field(),
+                "is built in and cannot be another language",
+            )?;
+            let Some(language) = commands.language(name) else {
+                return Err(Invalid::new(
+                    field(),
+                    format!(
+                        "has no commands, and no preset has this name: {}",
+                        CommandLanguage::PRESETS.join(", ")
+                    ),
+                ));
+            };
+            Invalid::unless(
+                !language.source.is_empty() && !language.source.contains('/'),
+                format!("{}.source", field()),
+                "must be a file name, such as main.go",
+            )?;
+            Invalid::unless(
+                !(language.compile.is_empty() && language.run.is_empty()),
+                field(),
+                "needs a command to compile or one to run",
             )?;
         }
         Ok(())
+    }
+
+    /// The language of a name in a table, if it can be run.
+    pub(crate) fn language(&self, name: &str) -> Option<Language> {
+        if let Some(place) = self.languages.keys().position(|other| other == name) {
+            return u16::try_from(place).ok().map(Language::Command);
+        }
+        match name {
+            "cpp" => Some(Language::Cpp),
+            "c" => Some(Language::C),
+            "python3" => Some(Language::Python3),
+            _ => None,
+        }
     }
 }
 
@@ -132,7 +233,8 @@ pub struct How {
 
 impl How {
     /// The sandbox's options.
-    pub(crate) fn sandbox_options(&self) -> sandbox::Options {
+    pub(crate) fn sandbox_options(&self, rules: &Rules) -> sandbox::Options {
+        let languages = rules.languages.iter();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         sandbox::Options {
             workers: if self.workers == 0 {
@@ -143,6 +245,9 @@ impl How {
             cache_dir: self.header_cache.clone().or_else(user_cache),
             python3: self.python3.clone(),
             unsafe_mode: self.unsafe_mode,
+            languages: languages
+                .filter_map(|(name, commands)| commands.language(name))
+                .collect(),
             ..sandbox::Options::default()
         }
     }
@@ -170,6 +275,25 @@ mod tests {
         let unknown: Rules =
             serde_json::from_str(r#"{"time_multiplier": {"cobol": 2}}"#).expect("well formed");
         assert!(unknown.check().is_err());
+        let preset: Rules =
+            serde_json::from_str(r#"{"languages": {"java": {}}}"#).expect("well formed");
+        preset.check().expect("a preset");
+        assert_eq!(preset.language("java"), Some(Language::Command(0)));
+        assert_eq!(Rules::default().language("java"), None);
+        for bad in [
+            r#"{"languages": {"cobol": {}}}"#,
+            r#"{"languages": {"cpp": {}}}"#,
+            r#"{"languages": {"x": {"source": "a/b", "run": ["sh"]}}}"#,
+            r#"{"languages": {"x": {"source": "a"}}}"#,
+        ] {
+            let rules: Rules = serde_json::from_str(bad).expect("well formed");
+            assert!(rules.check().is_err(), "{bad}");
+        }
+        let text = serde_json::to_string(&Rules::default()).expect("plain data");
+        assert!(
+            !text.contains("languages") && !text.contains("test_order"),
+            "keys of old recipes stay"
+        );
         let misspelt = serde_json::from_str::<Rules>(r#"{"all_test": true}"#);
         assert!(misspelt.is_err());
     }

@@ -4,14 +4,17 @@
 //! `Judged` row for every program in the shards of the run, in the order of the table of
 //! programs. Wall and CPU times go to `timings.csv` in the log folder and nowhere else.
 //!
-//! Promises: a shard covers whole problems, so a run that was stopped repeats at most the
-//! problems it was at. Programs of one problem with the same text, and those that compile to
+//! Promises: a shard covers whole problems, and programs of half-done ones are in a journal, so
+//! a run that was stopped repeats at most the programs it was at. Programs of one problem with the same text, and those that compile to
 //! the same bytes, are run once. Nothing depends on the number of threads.
 
 use crate::{
+    checker::{self, Checker},
+    journal::{self, Finished, Journal},
+    order::Order,
     rules::{How, Rules},
     suite::{Suite, SuiteRow, Unjudgeable},
-    trial::{Cost, Trial, Trials, language},
+    trial::{Cost, Trial, Trials},
 };
 use anyhow::{Context as _, bail, ensure};
 use corpus::{
@@ -84,6 +87,9 @@ impl Judged {
     }
 }
 
+/// The optional input with a checker for each problem that has many right answers.
+pub(crate) const CHECKERS: &str = "checkers";
+
 /// `Judged::standing` of a program that was run.
 pub(crate) const JUDGED: &str = "judged";
 /// ... of one whose problem has no tests.
@@ -128,7 +134,7 @@ pub(crate) fn judge_all<P: Program>(
         return Ok(shards);
     }
 
-    let options = how.sandbox_options();
+    let options = how.sandbox_options(rules);
     let sandbox = Sandbox::new(&options).context("cannot start the sandbox")?;
     let isolation = sandbox.isolation().to_string();
     ctx.info(format!("programs run under {isolation}"));
@@ -141,10 +147,12 @@ pub(crate) fn judge_all<P: Program>(
         .map(|work| work.programs.end - work.programs.start)
         .sum();
     let progress = ctx.progress("judge", "programs", Some(total));
+    let stop = || ctx.check_cancelled();
     let session = Session {
         ctx,
+        checkers: ctx.input_optional(CHECKERS),
         trials: Trials {
-            ctx,
+            stop: &stop,
             sandbox: &sandbox,
             rules,
         },
@@ -160,8 +168,9 @@ pub(crate) fn judge_all<P: Program>(
         missing.into_par_iter().try_for_each(|index| {
             ctx.check_cancelled()?;
             let mut rows = Vec::new();
+            let journal = Journal::open(&shards.path(index))?;
             for work in blocks[index] {
-                rows.extend(session.problem(work, &problems, &programs)?);
+                rows.extend(session.problem(work, &problems, &programs, &journal)?);
             }
             shards.write(index, |path| table::write(path, rows).map(|_| ()))
         })
@@ -238,6 +247,8 @@ fn works(ctx: &Ctx, programs_port: &str) -> anyhow::Result<Vec<Work>> {
 
 struct Session<'a> {
     ctx: &'a Ctx<'a>,
+    /// A folder with a checker for each problem that needs one.
+    checkers: Option<&'a Path>,
     trials: Trials<'a>,
     isolation: &'a str,
     log: &'a TimingLog,
@@ -261,6 +272,7 @@ impl Session<'_> {
         work: &Work,
         problems: &Table<SuiteRow>,
         programs: &Table<P>,
+        journal: &Journal,
     ) -> anyhow::Result<Vec<Judged>> {
         let mut row = problems.range(work.problem_row, work.problem_row + 1)?;
         let row = row.next().context("the table of problems lost a row")??;
@@ -285,7 +297,7 @@ impl Session<'_> {
             accepted_lenient: false,
             isolation: String::new(),
         };
-        let suite = match Suite::new(row) {
+        let mut suite = match Suite::new(row) {
             Ok(suite) => suite,
             Err(reason) => {
                 let standing = match reason {
@@ -297,26 +309,58 @@ impl Session<'_> {
             }
         };
 
-        let groups = same_programs(&programs);
+        if let Some(folder) = self.checkers
+            && let Some(path) = checker::of_problem(folder, &work.problem_id)
+        {
+            let checker = Checker::load(self.trials.sandbox, &path, Vec::new());
+            suite.checker = Some(checker.with_context(|| work.problem_id.clone())?);
+        }
+        let groups = same_programs(&programs, self.trials.rules);
         let by_binary = ByBinary::default();
-        let trials: Vec<(&Same, Trial, bool)> = groups
-            .par_iter()
-            .map(|same| {
-                self.ctx.check_cancelled()?;
-                let name = || format!("{} of {}", programs[same.places[0]].name(), work.problem_id);
-                let (trial, is_duplicate, cost) =
-                    self.program(same, &suite, &by_binary).with_context(name)?;
-                self.log.write(
-                    &work.problem_id,
-                    &programs[same.places[0]].name(),
-                    same,
-                    &trial,
-                    cost,
-                )?;
-                self.progress.inc(same.places.len() as u64);
-                Ok((same, trial, is_duplicate))
-            })
-            .collect::<anyhow::Result<_>>()?;
+        let resumed = |same: &Same| {
+            let key = journal::key(&work.problem_id, same.language_name, same.source);
+            journal.find(&key)
+        };
+        for finished in groups.iter().filter_map(resumed) {
+            if let Some(digest) = finished.digest {
+                let slot = OnceLock::from(finished.trial.clone());
+                let mut slots = by_binary.lock().expect("no panic inside");
+                slots.insert(digest, Arc::new(slot));
+            }
+        }
+        let mut order = Order::new(&suite, self.trials.rules.test_order);
+        let mut trials: Vec<(&Same, Trial, bool)> = Vec::new();
+        for batch in order.batches(&groups) {
+            let numbers = order.numbers();
+            let done: Vec<(&Same, Trial, bool)> = batch
+                .par_iter()
+                .map(|same| {
+                    if let Some(finished) = resumed(same) {
+                        self.progress.inc(same.places.len() as u64);
+                        return Ok((same, finished.trial.clone(), finished.is_duplicate));
+                    }
+                    self.ctx.check_cancelled()?;
+                    let first = programs[same.places[0]].name();
+                    let mut cost = Cost::default();
+                    let finished = self
+                        .program(same, &suite, numbers, &by_binary, &mut cost)
+                        .with_context(|| format!("{first} of {}", work.problem_id))?;
+                    let key = journal::key(&work.problem_id, same.language_name, same.source);
+                    journal.note(key, &finished)?;
+                    let Finished {
+                        trial,
+                        is_duplicate,
+                        ..
+                    } = finished;
+                    self.log
+                        .write(&work.problem_id, &first, same, &trial, cost)?;
+                    self.progress.inc(same.places.len() as u64);
+                    Ok((same, trial, is_duplicate))
+                })
+                .collect::<anyhow::Result<_>>()?;
+            order.learn(done.iter().map(|(_, trial, _)| trial));
+            trials.extend(done);
+        }
 
         let mut rows: Vec<Judged> = programs
             .iter()
@@ -350,12 +394,19 @@ impl Session<'_> {
         &self,
         same: &Same,
         suite: &Suite,
+        order: Option<&[usize]>,
         by_binary: &ByBinary,
-    ) -> anyhow::Result<(Trial, bool, Cost)> {
-        let mut cost = Cost::default();
-        let program = match self.trials.compile(same.language, same.source, &mut cost)? {
+        cost: &mut Cost,
+    ) -> anyhow::Result<Finished> {
+        let program = match self.trials.compile(same.language, same.source, cost)? {
             Ok(program) => program,
-            Err(rejected) => return Ok((rejected, false, cost)),
+            Err(trial) => {
+                return Ok(Finished {
+                    trial,
+                    is_duplicate: false,
+                    digest: None,
+                });
+            }
         };
         let slot = {
             let mut slots = by_binary.lock().expect("no panic inside");
@@ -368,7 +419,7 @@ impl Session<'_> {
             is_first = true;
             let run = self
                 .trials
-                .run(&program, same.language_name, suite, &mut cost);
+                .run(&program, same.language_name, suite, order, cost);
             run.unwrap_or_else(|error| {
                 failure = Some(error);
                 Trial::failed(sandbox::Verdict::JudgeError, None)
@@ -376,17 +427,21 @@ impl Session<'_> {
         });
         match failure {
             Some(error) => Err(error),
-            None => Ok((trial.clone(), !is_first, cost)),
+            None => Ok(Finished {
+                trial: trial.clone(),
+                is_duplicate: !is_first,
+                digest: Some(program.digest()),
+            }),
         }
     }
 }
 
 /// Groups programs that are equal but for blanks at the very end, in order of appearance.
-fn same_programs<P: Program>(programs: &[P]) -> Vec<Same<'_>> {
+fn same_programs<'a, P: Program>(programs: &'a [P], rules: &Rules) -> Vec<Same<'a>> {
     let mut groups: Vec<Same> = Vec::new();
     let mut index = BTreeMap::new();
     for (place, program) in programs.iter().enumerate() {
-        let Some(language) = language(program.language()) else {
+        let Some(language) = rules.language(program.language()) else {
             continue;
         };
         let source = program.source().trim_end();
@@ -491,7 +546,7 @@ mod tests {
             text: text.into(),
         })
         .into();
-        let groups = same_programs(&programs);
+        let groups = same_programs(&programs, &Rules::default());
         let places: Vec<_> = groups.iter().map(|same| same.places.clone()).collect();
         assert_eq!(places, [vec![0, 3], vec![1], vec![4], vec![5]]);
     }

@@ -3,9 +3,10 @@
 //! Read from the table `problems` by `session.rs`, one problem at a time; used by `trial.rs`.
 //!
 //! Promises: public tests first, then private, then generated, each in the table's order, so
-//! that the number of a test means the same in every run. Deliberately not reordered by how
-//! often a test fails: a verdict must not depend on which programs were judged before.
+//! that the number of a test means the same in every run, in whatever order they are run
+//! (`Rules::test_order`).
 
+use crate::checker::Checker;
 use corpus::{schema::TestCase, table};
 
 table! {
@@ -42,6 +43,8 @@ pub(crate) struct Suite {
     pub(crate) time_limit_s: Option<f64>,
     /// The problem's memory limit, if it has one.
     pub(crate) memory_limit_bytes: Option<u64>,
+    /// What decides whether an output is right, if it is not comparing.
+    pub(crate) checker: Option<Checker>,
 }
 
 impl Suite {
@@ -67,6 +70,7 @@ impl Suite {
                 .memory_limit_bytes
                 .filter(|limit| *limit > 0)
                 .map(|limit| limit as u64),
+            checker: None,
         })
     }
 }

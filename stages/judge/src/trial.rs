@@ -9,12 +9,13 @@
 //! right output does not excuse a crash, unlike in the released CodeContests judge.
 
 use crate::{
+    checker::Checker,
     compare::{Match, compare},
     rules::{JudgeErrors, Mode, Rules},
     suite::Suite,
 };
 use anyhow::Context as _;
-use engine::Ctx;
+use corpus::schema::TestCase;
 use sandbox::{Compiled, Error, Exit, Language, Limits, Outcome, Sandbox, Verdict};
 use std::time::Instant;
 
@@ -36,19 +37,6 @@ const ALL: Match = Match {
 };
 /// Characters of a message that are kept.
 const DETAIL_CHARS: usize = 400;
-
-/// The language of a name in a table, if the judge can run it.
-pub(crate) fn language(name: &str) -> Option<Language> {
-    let language = match name {
-        "cpp" => Language::Cpp,
-        "c" => Language::C,
-        "python3" => Language::Python3,
-        "python2" => Language::Python2,
-        "java" => Language::Java,
-        _ => return None,
-    };
-    language.is_runnable().then_some(language)
-}
 
 /// What came of a program.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +69,8 @@ pub(crate) struct Cost {
 
 /// Judges programs; shared by threads.
 pub(crate) struct Trials<'a> {
-    pub(crate) ctx: &'a Ctx<'a>,
+    /// Fails if the user asked to stop.
+    pub(crate) stop: &'a (dyn Fn() -> anyhow::Result<()> + Sync),
     pub(crate) sandbox: &'a Sandbox,
     pub(crate) rules: &'a Rules,
 }
@@ -107,23 +96,14 @@ impl Trials<'_> {
                 Err(Trial::failed(Verdict::CompileError, detail))
             }
             Err(error @ Error::Toolchain { .. }) => return Err(error.into()),
-            Err(error) => Err(self.judge_error(error).context("while compiling")?),
+            Err(error) => Err(self.judge_error(error.into()).context("while compiling")?),
         })
     }
 
-    /// Runs a compiled program on the tests.
-    ///
-    /// # Errors
-    /// If the user asked to stop, or the judge failed and the rules want that to be fatal.
-    pub(crate) fn run(
-        &self,
-        program: &Compiled,
-        language_name: &str,
-        suite: &Suite,
-        cost: &mut Cost,
-    ) -> anyhow::Result<Trial> {
+    /// The limits of a program in a language.
+    pub(crate) fn limits(&self, language_name: &str, suite: &Suite) -> Limits {
         let factor = self.rules.time_multiplier.get(language_name);
-        let limits = Limits {
+        Limits {
             cpu_s: suite
                 .time_limit_s
                 .unwrap_or(self.rules.default_time_limit_s)
@@ -132,25 +112,37 @@ impl Trials<'_> {
                 .memory_limit_bytes
                 .unwrap_or(self.rules.default_memory_limit_bytes),
             ..Limits::default()
-        };
+        }
+    }
+
+    /// Runs a compiled program on the tests, in the given order of their numbers if there is one.
+    ///
+    /// # Errors
+    /// If the user asked to stop, or the judge failed and the rules want that to be fatal.
+    pub(crate) fn run(
+        &self,
+        program: &Compiled,
+        language_name: &str,
+        suite: &Suite,
+        order: Option<&[usize]>,
+        cost: &mut Cost,
+    ) -> anyhow::Result<Trial> {
+        let limits = self.limits(language_name, suite);
         let mut tally = Tally::new(self.rules.compare);
-        for (number, test) in suite.tests.iter().enumerate() {
-            self.ctx.check_cancelled()?;
-            let outcome = match self.measure(program, test.input.as_bytes(), &limits, cost) {
-                Ok(outcome) => outcome,
+        for place in 0..suite.tests.len() {
+            let number = order.map_or(place, |order| order[place]);
+            let test = &suite.tests[number];
+            (self.stop)()?;
+            let seen = match self.test(program, test, &limits, suite.checker.as_ref(), cost) {
+                Ok(seen) => seen,
                 Err(error) => {
                     return self
                         .judge_error(error)
                         .with_context(|| format!("on test {number} (0 is the first public one)"));
                 }
             };
-            let (passed, failure) = match outcome.failure() {
-                Some(verdict) => (NONE, Some(verdict)),
-                None => (compare(&outcome.stdout, test.output.as_bytes()), None),
-            };
-            tally.add(number, number < suite.public, passed, failure, || {
-                explain(&outcome, &limits)
-            });
+            let is_public = number < suite.public;
+            tally.add(number, is_public, seen.passed, seen.failure, || seen.words);
             if !self.rules.all_tests && tally.accepted == NONE {
                 break;
             }
@@ -158,8 +150,43 @@ impl Trials<'_> {
         Ok(tally.into_trial(self.rules.all_tests))
     }
 
-    /// Runs once; three times, for the median, if the first ends close to the limit.
-    fn measure(
+    /// Runs a program on one test and looks at what it wrote.
+    ///
+    /// # Errors
+    /// If the sandbox or the checker failed.
+    pub(crate) fn test(
+        &self,
+        program: &Compiled,
+        test: &TestCase,
+        limits: &Limits,
+        checker: Option<&Checker>,
+        cost: &mut Cost,
+    ) -> anyhow::Result<Seen> {
+        let outcome = self.measure(program, test.input.as_bytes(), limits, cost)?;
+        let failure = outcome.failure();
+        let mut words = explain(&outcome, limits);
+        let expected = test.output.as_bytes();
+        let passed = match (failure, checker) {
+            (Some(_), _) => NONE,
+            (None, None) => compare(&outcome.stdout, expected),
+            (None, Some(checker)) => {
+                let input = test.input.as_bytes();
+                let opinion = checker.ask(self.sandbox, input, expected, &outcome.stdout)?;
+                words = opinion.message.map(|text| cut(&text));
+                if opinion.is_right { ALL } else { NONE }
+            }
+        };
+        Ok(Seen {
+            outcome,
+            passed,
+            failure,
+            words,
+        })
+    }
+
+    /// Runs once; three times, for the median, if the first ends close to the limit, and then
+    /// while nothing else runs.
+    pub(crate) fn measure(
         &self,
         program: &Compiled,
         input: &[u8],
@@ -171,8 +198,14 @@ impl Trials<'_> {
             cpu_s: limits.cpu_s * NEAR_LIMIT.end(),
             ..limits.clone()
         };
-        let mut once = || -> Result<Outcome, Error> {
-            let mut outcome = persist(|| self.sandbox.run(program, input, &room))?;
+        let mut once = |is_alone: bool| -> Result<Outcome, Error> {
+            let mut outcome = persist(|| {
+                if is_alone {
+                    self.sandbox.run_alone(program, input, &room)
+                } else {
+                    self.sandbox.run(program, input, &room)
+                }
+            })?;
             outcome.is_over_time = outcome.cpu_s > limits.cpu_s;
             cost.runs += 1;
             cost.cpu_s += outcome.cpu_s;
@@ -180,24 +213,24 @@ impl Trials<'_> {
             cost.memory_bytes = cost.memory_bytes.max(outcome.memory_bytes);
             Ok(outcome)
         };
-        let first = once()?;
+        let first = once(false)?;
         let is_stopped_far_out = first.stopped.is_some() && first.is_over_time;
         if is_stopped_far_out || !NEAR_LIMIT.contains(&(first.cpu_s / limits.cpu_s)) {
             return Ok(first);
         }
-        let mut outcomes = [first, once()?, once()?];
+        let mut outcomes = [first, once(true)?, once(true)?];
         outcomes.sort_by(|a, b| a.cpu_s.total_cmp(&b.cpu_s));
         let [_, median, _] = outcomes;
         Ok(median)
     }
 
-    fn judge_error(&self, error: Error) -> anyhow::Result<Trial> {
+    fn judge_error(&self, error: anyhow::Error) -> anyhow::Result<Trial> {
         match self.rules.judge_errors {
             JudgeErrors::Record => {
                 let detail = first_lines(&error.to_string());
                 Ok(Trial::failed(Verdict::JudgeError, detail))
             }
-            JudgeErrors::Fail => Err(anyhow::Error::new(error).context(format!(
+            JudgeErrors::Fail => Err(error.context(format!(
                 "the judge itself failed {ATTEMPTS} times on one program, so nothing is known \
                  about it; run again, or set rules.judge_errors = \"record\" to count it as JE"
             ))),
@@ -221,11 +254,24 @@ impl Trial {
     }
 }
 
+/// What one test showed of a program.
+pub(crate) struct Seen {
+    pub(crate) outcome: Outcome,
+    /// Under which ways of comparing the output is right.
+    pub(crate) passed: Match,
+    /// The verdict if the run did not end well.
+    pub(crate) failure: Option<Verdict>,
+    /// Why, or what the checker says.
+    pub(crate) words: Option<String>,
+}
+
 /// What is known after some tests.
 struct Tally {
     mode: Mode,
     accepted: Match,
     first_failure: Option<(usize, Verdict, Option<String>)>,
+    /// Tests run before the first failure.
+    passed_before: u32,
     public_passed: bool,
     passed: u32,
     run: u32,
@@ -237,6 +283,7 @@ impl Tally {
             mode,
             accepted: ALL,
             first_failure: None,
+            passed_before: 0,
             public_passed: true,
             passed: 0,
             run: 0,
@@ -264,6 +311,7 @@ impl Tally {
         self.public_passed &= !is_public;
         if self.first_failure.is_none() {
             let verdict = failure.unwrap_or(Verdict::WrongAnswer);
+            self.passed_before = self.run - 1;
             self.first_failure = Some((number, verdict, explain()));
         }
     }
@@ -283,7 +331,7 @@ impl Tally {
                 accepted: self.accepted,
             };
         };
-        let until_failure = number as u32;
+        let until_failure = self.passed_before;
         Trial {
             verdict,
             compiled: true,
@@ -444,13 +492,5 @@ mod tests {
         assert_eq!(last_line(b" \n"), None);
         assert_eq!(cut(&"x".repeat(1000)).len(), DETAIL_CHARS);
         assert_eq!(first_lines("\n\n"), None);
-    }
-
-    #[test]
-    fn only_languages_that_run_have_a_language() {
-        assert_eq!(language("cpp"), Some(Language::Cpp));
-        assert_eq!(language("python3"), Some(Language::Python3));
-        assert_eq!(language("java"), None);
-        assert_eq!(language("brainfuck"), None);
     }
 }

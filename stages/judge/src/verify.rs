@@ -10,11 +10,11 @@
 //!
 //! | reads | writes |
 //! | --- | --- |
-//! | problems, solutions | verdicts, solutions, report |
+//! | problems, solutions, optionally checkers | verdicts, solutions, report |
 
 use crate::{
     rules::{How, Rules},
-    session::{self, Judged, Program, for_each_judged},
+    session::{self, CHECKERS, Judged, Program, for_each_judged},
 };
 use anyhow::{Context as _, bail, ensure};
 use corpus::{
@@ -113,7 +113,11 @@ impl Stage for Verify {
     const VERSION: u32 = 1;
     const ABOUT: &'static str =
         "judges the data's solutions and keeps those that are what they claim";
-    const INPUTS: &'static [Input] = &[Input::table("problems"), Input::table("solutions")];
+    const INPUTS: &'static [Input] = &[
+        Input::table("problems"),
+        Input::table("solutions"),
+        Input::tree(CHECKERS).optional(),
+    ];
     const OUTPUTS: &'static [Output] = &[
         Output::table("verdicts"),
         Output::table("solutions"),
@@ -122,6 +126,10 @@ impl Stage for Verify {
     const SOURCES: &'static [&'static str] = &[
         "judge/src/verify.rs",
         "judge/src/session.rs",
+        "judge/src/checker.rs",
+        "judge/src/program_file.rs",
+        "judge/src/journal.rs",
+        "judge/src/order.rs",
         "judge/src/suite.rs",
         "judge/src/trial.rs",
         "judge/src/rules.rs",

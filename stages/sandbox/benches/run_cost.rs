@@ -1,8 +1,11 @@
-//! What a run costs beside the bare machine: CPU and wall time of one run of a small program,
-//! spawned directly and in a sandbox with all layers, in turns in one process.
+//! What judging costs beside the bare machine: one run, one compilation, one more worker, and
+//! whether many runs leave anything behind.
 //!
-//! `cargo bench -p iota -p sandbox --bench run_cost` (or `make bench`). CPU is user and system
-//! time of all children, launchers and init included, from `/proc/self/stat` (10 ms ticks).
+//! `make bench-judge`, or `cargo bench -p iota -p sandbox --bench run_cost`; `-- leak 100000` makes
+//! so many runs in a row and compares what is held before and after. Rows are measured in turns
+//! in one process. CPU is user and system time of this process and all its children, launchers
+//! and inits included, from `/proc/self/stat` (10 ms ticks). bubblewrap, isolate and nsjail are
+//! measured where they are installed.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -13,49 +16,66 @@ use std::{
 
 use sandbox::{Language, Limits, Options, Sandbox};
 
-const RUNS: usize = 200;
+const RUNS: usize = 400;
 const ROUNDS: usize = 5;
+const HELLO: &str = "#include <cstdio>\nint main() { puts(\"hello\"); }\n";
+const SCRIPT: &str = "import math, collections\nprint(math.gcd(4, 6))";
+const FIVE_LINES: &str = "#include <bits/stdc++.h>\nusing namespace std;\nint main() {\n\
+    long long a, b; cin >> a >> b;\n    cout << a + b << '\\n'; }\n";
 
-fn children_cpu_s() -> f64 {
+/// A program of 50 lines that uses what contest programs use.
+const FIFTY_LINES: &str = include_str!("fifty_lines.cpp");
+
+type Found = (f64, f64);
+
+/// CPU seconds so far, children that have ended included.
+fn cpu_s() -> f64 {
     let stat = fs_err::read_to_string("/proc/self/stat").unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: f64 = fields
         .split_whitespace()
-        .skip(13)
-        .take(2)
+        .skip(11)
+        .take(4)
         .map(|field| field.parse::<f64>().unwrap())
         .sum();
     ticks / 100.0
 }
 
-/// CPU and wall milliseconds of one run.
-fn cost(runs: usize, work: impl FnOnce()) -> (f64, f64) {
-    let (cpu, clock) = (children_cpu_s(), Instant::now());
+/// CPU and wall milliseconds of `work`.
+fn cost(work: impl FnOnce()) -> Found {
+    let (cpu, clock) = (cpu_s(), Instant::now());
     work();
     let wall = clock.elapsed().as_secs_f64();
-    let scale = 1e3 / runs as f64;
-    ((children_cpu_s() - cpu) * scale, wall * scale)
+    ((cpu_s() - cpu) * 1e3, wall * 1e3)
 }
 
-fn spawn(program: &str, arguments: &[&str]) {
-    for _ in 0..RUNS {
+fn each((cpu, wall): Found, runs: usize) -> Found {
+    (cpu / runs as f64, wall / runs as f64)
+}
+
+fn spawn(program: &str, arguments: &[&str], runs: usize) {
+    for _ in 0..runs {
         let status = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .status()
             .unwrap();
-        assert!(status.success());
+        assert!(status.success(), "{program} {arguments:?}");
     }
 }
 
-/// All runs in a sandbox of one worker; its CPU counts once it has ended.
-fn sandboxed(language: Language, source: &str, runs: usize) {
-    let sandbox = Sandbox::new(&Options {
-        workers: 1,
+fn sandbox(workers: usize, cache: Option<&Path>) -> Sandbox {
+    Sandbox::new(&Options {
+        workers,
+        cache_dir: cache.map(Path::to_owned),
         ..Options::default()
     })
-    .unwrap();
+    .unwrap()
+}
+
+fn run_all(sandbox: &Sandbox, language: Language, source: &str, runs: usize) {
     let program = sandbox
         .compile(language, source.as_bytes())
         .unwrap()
@@ -66,22 +86,191 @@ fn sandboxed(language: Language, source: &str, runs: usize) {
     }
 }
 
-/// The cost of `RUNS` runs beyond that of one, which pays for setting up and compiling.
-fn marginal(language: Language, source: &str) -> (f64, f64) {
-    let (one_cpu, one_wall) = cost(1, || sandboxed(language, source, 1));
-    let (all_cpu, all_wall) = cost(1, || sandboxed(language, source, RUNS + 1));
-    (
-        (all_cpu - one_cpu) / RUNS as f64,
-        (all_wall - one_wall) / RUNS as f64,
+/// The cost of a run beyond that of one, which pays for setting up and compiling.
+fn marginal(language: Language, source: &str) -> Found {
+    let many = |runs| cost(|| run_all(&sandbox(1, None), language, source, runs));
+    let (one, all) = (many(1), many(RUNS + 1));
+    each((all.0 - one.0, all.1 - one.1), RUNS)
+}
+
+/// The cost of compiling a source, each time with another number in it.
+fn compiling(source: &str, cache: Option<&Path>) -> Found {
+    const TIMES: usize = 3;
+    let sources = |count: usize| -> Vec<String> {
+        (0..count)
+            .map(|number| format!("{source}\nint own_{number} = {number};\n"))
+            .collect()
+    };
+    let many = |count| {
+        cost(|| {
+            let sandbox = sandbox(1, cache);
+            for source in sources(count) {
+                sandbox
+                    .compile(Language::Cpp, source.as_bytes())
+                    .unwrap()
+                    .unwrap();
+            }
+        })
+    };
+    let (none, all) = (many(0), many(TIMES));
+    each((all.0 - none.0, all.1 - none.1), TIMES)
+}
+
+/// Wall milliseconds of compiling and running on so many workers.
+fn parallel(workers: usize) -> Found {
+    const PROGRAMS: usize = 8;
+    let sandbox = sandbox(workers, None);
+    let source = "#include <cstdio>\nint main() { unsigned s = 1; for (int i = 0; i < 100000000; ++i) \
+        s = s * 1664525u + 1013904223u; printf(\"%u\", s); }\n";
+    run_all(&sandbox, Language::Cpp, source, 1);
+    cost(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| run_all(&sandbox, Language::Cpp, source, PROGRAMS / workers));
+            }
+        });
+    })
+}
+
+fn identical() -> Found {
+    let sandbox = sandbox(1, None);
+    run_all(&sandbox, Language::Cpp, HELLO, 1);
+    let asked = 1000;
+    each(
+        cost(|| {
+            for _ in 0..asked {
+                sandbox
+                    .compile(Language::Cpp, HELLO.as_bytes())
+                    .unwrap()
+                    .unwrap();
+            }
+        }),
+        asked,
     )
+}
+
+/// The peers' command lines for the static program `hello`.
+fn peers(hello: &str) -> Vec<(&'static str, String, Vec<String>)> {
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let mut found = Vec::new();
+    let at = |name: &str| {
+        ["/usr/local/bin", "/usr/bin"]
+            .iter()
+            .map(|folder| format!("{folder}/{name}"))
+            .find(|path| Path::new(path).exists())
+    };
+    if let Some(path) = at("bwrap") {
+        let line = format!("--unshare-all --ro-bind / / {hello}");
+        found.push(("bubblewrap, all namespaces", path, words(&line)));
+    }
+    if let Some(path) = at("isolate") {
+        let made = Command::new(&path).arg("--init").output();
+        if let Ok(made) = made
+            && made.status.success()
+        {
+            let root = String::from_utf8(made.stdout).unwrap();
+            fs_err::copy(hello, Path::new(root.trim()).join("box/hello")).unwrap();
+            let line = "--silent --processes=8 --mem=262144 --time=1 --run -- ./hello";
+            found.push(("isolate --run", path, words(line)));
+        }
+    }
+    if let Some(path) = at("nsjail") {
+        let line = format!("-Mo --quiet --chroot / --user 65534 --group 65534 -- {hello}");
+        found.push(("nsjail -Mo", path, words(&line)));
+    }
+    found
+}
+
+/// What many runs could leave behind.
+#[derive(Debug, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    processes: usize,
+    mounts: usize,
+    own_kib: u64,
+    cgroups: usize,
+    temporary: usize,
+}
+
+fn held() -> Held {
+    let count = |path: &str| fs_err::read_dir(path).map_or(0, Iterator::count);
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let tree = |pid: u32| {
+        let mut next = vec![pid];
+        let mut found = 0;
+        while let Some(pid) = next.pop() {
+            found += 1;
+            let path = format!("/proc/{pid}/task/{pid}/children");
+            let children = fs_err::read_to_string(path).unwrap_or_default();
+            next.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|word| word.parse::<u32>().ok()),
+            );
+        }
+        found
+    };
+    let groups = fs_err::read_to_string("/proc/self/cgroup").unwrap();
+    let memory = groups.lines().find(|line| line.contains(":memory:"));
+    let group = memory
+        .and_then(|line| line.rsplit(':').next())
+        .unwrap_or("");
+    Held {
+        descriptors: count("/proc/self/fd"),
+        processes: tree(std::process::id()),
+        mounts: fs_err::read_to_string("/proc/self/mounts")
+            .unwrap()
+            .lines()
+            .count(),
+        own_kib: kib
+            .unwrap()
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap(),
+        cgroups: count(&format!("/sys/fs/cgroup/memory{group}")),
+        temporary: count("/tmp"),
+    }
+}
+
+fn leak(runs: usize) {
+    let sandbox = sandbox(2, None);
+    let source = "#include <cstdio>\n#include <unistd.h>\nint main() { if (FILE *f = fopen(\"left\", \"w\")) fputs(\"x\", f); \
+        if (!fork()) for (;;) pause(); puts(\"hello\"); }\n";
+    let clock = Instant::now();
+    run_all(&sandbox, Language::Cpp, source, 200);
+    let before = held();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| run_all(&sandbox, Language::Cpp, source, runs / 2));
+        }
+    });
+    let after = held();
+    println!(
+        "{runs} runs, each leaving a file and a process: {:.0} s",
+        clock.elapsed().as_secs_f64()
+    );
+    println!("before {before:?}\nafter  {after:?}");
+    drop(sandbox);
+    println!("end    {:?}", held());
 }
 
 fn main() {
     sandbox::launcher_main_if_requested();
-    let folder = tempfile::tempdir().unwrap();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == "leak") {
+        let runs = arguments.get(place + 1).and_then(|runs| runs.parse().ok());
+        return leak(runs.unwrap_or(100_000));
+    }
+    let folder = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempdir()
+        .unwrap();
     let hello = folder.path().join("hello");
-    let source = "#include <cstdio>\nint main() { puts(\"hello\"); }\n";
-    fs_err::write(folder.path().join("hello.cpp"), source).unwrap();
+    fs_err::write(folder.path().join("hello.cpp"), HELLO).unwrap();
     let status = Command::new("g++")
         .args(["-O2", "-static", "-o"])
         .arg(&hello)
@@ -89,32 +278,53 @@ fn main() {
         .status()
         .unwrap();
     assert!(status.success());
+    let hello = hello.to_str().unwrap();
     let python = "/usr/bin/python3";
     assert!(Path::new(python).exists(), "{python} is not there");
-    let script = "import math, collections\nprint(math.gcd(4, 6))";
-    let mut table: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
-    let mut note = |name, found| match table.iter_mut().find(|(other, _)| *other == name) {
+    let peers = peers(hello);
+    let cache = tempfile::tempdir().unwrap();
+    let mut table: Vec<(String, Vec<Found>)> = Vec::new();
+    let mut note = |name: &str, found| match table.iter_mut().find(|(other, _)| other == name) {
         Some((_, all)) => all.push(found),
-        None => table.push((name, vec![found])),
+        None => table.push((name.to_owned(), vec![found])),
     };
-    for _ in 0..ROUNDS {
+    println!("{}", sandbox(1, Some(cache.path())).isolation());
+    for round in 0..ROUNDS {
         note(
             "static C++, spawned",
-            cost(RUNS, || spawn(hello.to_str().unwrap(), &[])),
+            each(cost(|| spawn(hello, &[], RUNS)), RUNS),
         );
-        note("static C++, sandbox", marginal(Language::Cpp, source));
+        note("static C++, sandbox", marginal(Language::Cpp, HELLO));
+        for (name, path, arguments) in &peers {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            note(
+                name,
+                each(cost(|| spawn(path, &arguments, RUNS / 8)), RUNS / 8),
+            );
+        }
+        let cold = ["-s", "-B", "-c", SCRIPT];
         note(
-            "Python, spawned (-s -B)",
-            cost(RUNS, || spawn(python, &["-s", "-B", "-c", script])),
+            "Python -s -B, spawned",
+            each(cost(|| spawn(python, &cold, RUNS / 4)), RUNS / 4),
         );
-        note("Python, sandbox", marginal(Language::Python3, script));
+        note("Python, sandbox", marginal(Language::Python3, SCRIPT));
+        if round < 3 {
+            for (name, source) in [("5 lines", FIVE_LINES), ("50 lines", FIFTY_LINES)] {
+                note(&format!("compile {name}, cold"), compiling(source, None));
+                let with = compiling(source, Some(cache.path()));
+                note(&format!("compile {name}, header"), with);
+            }
+            note("identical source", identical());
+            note("8 runs of 0.1 s, 1 worker", parallel(1));
+            note("8 runs of 0.1 s, 2 workers", parallel(2));
+        }
     }
-    println!("median of {ROUNDS} rounds of {RUNS} runs");
-    println!("{:<26} {:>10} {:>10}", "", "CPU ms", "wall ms");
+    println!("median of {ROUNDS} rounds (3 of compiling and workers), {RUNS} runs each");
+    println!("{:<30} {:>10} {:>10}", "", "CPU ms", "wall ms");
     for (name, mut all) in table {
         all.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let cpu = all[ROUNDS / 2].0;
+        let cpu = all[all.len() / 2].0;
         all.sort_by(|one, other| one.1.total_cmp(&other.1));
-        println!("{name:<26} {cpu:>10.2} {:>10.2}", all[ROUNDS / 2].1);
+        println!("{name:<30} {cpu:>10.3} {:>10.3}", all[all.len() / 2].1);
     }
 }

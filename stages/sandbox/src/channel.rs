@@ -19,7 +19,7 @@ use rustix::net::{
 use crate::message::MAX_MESSAGE_BYTES;
 
 /// Most descriptors that travel with one message.
-const MAX_DESCRIPTORS: usize = 8;
+const MAX_DESCRIPTORS: usize = 64;
 
 /// One end of the pair.
 pub(crate) struct Channel(OwnedFd);

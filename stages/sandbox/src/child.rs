@@ -39,13 +39,17 @@ pub(crate) struct Launch<'a> {
     pub(crate) folder: &'a CStr,
     pub(crate) limits: &'a Limits,
     pub(crate) address_bytes: u64,
+    /// Processes of the same user that are none of this run's.
+    pub(crate) other_processes: u64,
+    /// Where to write `0`, to be counted in a control group.
+    pub(crate) group: Option<BorrowedFd<'a>>,
     pub(crate) layers: &'a Layers,
 }
 
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 
 /// What a child was doing when it failed, in the order of `STEPS`.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "resetting signals",
     "placing stdin, stdout and stderr",
     "entering the working folder",
@@ -56,6 +60,7 @@ const STEPS: [&str; 10] = [
     "entering Landlock",
     "installing seccomp",
     "executing",
+    "joining the control group",
 ];
 
 /// Everything as plain numbers and pointers, ready for the window before exec.
@@ -66,6 +71,7 @@ pub(crate) struct Prepared<'a> {
     stdio: [RawFd; 3],
     folder: *const c_char,
     rlimits: [(u32, u64); 8],
+    group: RawFd,
     uid: Option<u32>,
     landlock: RawFd,
     filters: Vec<libc::sock_fprog>,
@@ -99,10 +105,14 @@ impl<'a> Prepared<'a> {
                 (libc::RLIMIT_FSIZE, limits.output_bytes),
                 (libc::RLIMIT_NOFILE, u64::from(limits.open_files)),
                 // Init and the launcher count as well where all share one user.
-                (libc::RLIMIT_NPROC, u64::from(limits.processes) + 2),
+                (
+                    libc::RLIMIT_NPROC,
+                    u64::from(limits.processes) + 2 + launch.other_processes,
+                ),
                 (libc::RLIMIT_CORE, 0),
                 (libc::RLIMIT_MEMLOCK, 64 << 10),
             ],
+            group: launch.group.map_or(-1, |fd| fd.as_raw_fd()),
             uid: launch.layers.uid,
             landlock: launch
                 .layers
@@ -191,6 +201,15 @@ impl<'a> Prepared<'a> {
                 0,
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const no_signals, ptr::null_mut()).into(),
             ) {
+                return false;
+            }
+            // Its descriptor is closed below or on exec; the group counts from here on.
+            if self.group >= 0
+                && !self.check(
+                    10,
+                    libc::write(self.group, c"0".as_ptr().cast(), 1) as c_long,
+                )
+            {
                 return false;
             }
             libc::setsid();
@@ -294,7 +313,7 @@ extern "C" fn run_child(prepared: *mut c_void) -> c_int {
             } else {
                 libc::execve(*arguments, arguments, environment).into()
             };
-            prepared.check(8, result);
+            prepared.check(9, result);
         }
         libc::_exit(127)
     }

@@ -9,10 +9,11 @@ use std::{
     ffi::{CString, OsString},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStringExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
+    rc::Rc,
     time::Instant,
 };
 
@@ -24,10 +25,11 @@ use rustix::{
 };
 
 use crate::{
-    Isolation,
+    Isolation, Stopped,
+    cgroup::Group,
     channel::Channel,
     child::{Launch, Layers, Prepared},
-    filesystem::{Filesystem, WORK, WRITABLE},
+    filesystem::{Filesystem, WORK, WRITABLE, of_the_host},
     fork_server::{Fork, ForkServer},
     kernel, landlock,
     message::{Measured, Reply, Request, Setup},
@@ -37,10 +39,8 @@ use crate::{
 };
 
 /// The same for every program, whatever the judge's own environment holds.
-const ENVIRONMENT: [&str; 9] = [
+const ENVIRONMENT: [&str; 7] = [
     "PATH=/usr/local/bin:/usr/bin:/bin",
-    "HOME=/box/rw/work",
-    "TMPDIR=/tmp",
     "LC_ALL=C.UTF-8",
     "TZ=UTC",
     "PYTHONHASHSEED=0",
@@ -54,6 +54,8 @@ pub(crate) struct Outside {
     pub(crate) witness: Witness,
     pub(crate) ask: io::PipeWriter,
     pub(crate) answer: io::PipeReader,
+    /// The control group, or why there is none.
+    pub(crate) group: Result<Group, String>,
 }
 
 /// Builds the container and serves it until the judge's end of the channel closes.
@@ -81,7 +83,7 @@ pub(crate) fn serve(
                     Err(error) => channel.send(&Reply::Failed(error.to_string()).encode(), &[])?,
                 }
             }
-            Ok(())
+            container.leave()
         }
     }
 }
@@ -96,6 +98,7 @@ struct Container {
     /// Needs `/proc`, to see whether a run left anything behind.
     has_proc: bool,
     fork_server: Option<ForkServer>,
+    group: Option<Rc<Group>>,
 }
 
 impl Container {
@@ -107,20 +110,14 @@ impl Container {
     ) -> io::Result<(Container, Isolation)> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        let environment = ENVIRONMENT
-            .iter()
-            .map(|entry| CString::new(*entry))
-            .collect::<Result<_, _>>()?;
+        let shown = shown_pairs(&setup.shown);
         let (filesystem, work, scope) = if setup.is_bare {
             rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-            let work = tempfile::Builder::new()
-                .prefix("sandbox-bare-")
-                .tempdir()?
-                .keep();
+            let work = bare_folder(uid)?;
             (None, work, Scope::Descendants)
         } else {
             rustix::system::sethostname(b"sandbox")?;
-            let filesystem = Filesystem::build(&shown_pairs(&setup.shown))?;
+            let filesystem = Filesystem::build(&shown)?;
             (Some(filesystem), PathBuf::from(WORK), Scope::Namespace)
         };
         let is_host_name_kept = {
@@ -131,14 +128,24 @@ impl Container {
         };
         let layers = Layers {
             uid,
-            landlock: match &filesystem {
-                Some(filesystem) => landlock::ruleset(&filesystem.readable, &[WRITABLE])
-                    .map_err(io::Error::other)?,
-                None => None,
-            },
+            landlock: if let Some(filesystem) = &filesystem {
+                landlock::ruleset(&filesystem.readable, &[Path::new(WRITABLE)], &["/dev"])
+            } else {
+                let (readable, devices) = of_the_host(&shown);
+                landlock::ruleset(&readable, &[&work], devices)
+            }
+            .map_err(io::Error::other)?,
             filters: seccomp::filters().map_err(io::Error::other)?,
         };
         let witness = &outside.witness;
+        let scoped = setup.is_bare && probe::scoped(&layers, witness);
+        let group = outside.group.and_then(|group| {
+            if probe::cgroup(&group) {
+                Ok(group)
+            } else {
+                Err("a control group can be made, but its limit does not bite".to_owned())
+            }
+        });
         let isolation = Isolation {
             user_namespace: has_user_namespace,
             pid_namespace: probe::pid_namespace(witness),
@@ -146,20 +153,45 @@ impl Container {
             mount_namespace: !setup.is_bare && probe::mount_namespace(witness),
             ipc_namespace: probe::ipc_namespace(witness),
             uts_namespace: !setup.is_bare && is_host_name_kept,
-            unprivileged: !setup.is_bare && probe::unprivileged(layers.uid),
+            unprivileged: probe::unprivileged(layers.uid),
             seccomp: probe::seccomp(&layers),
-            landlock: probe::landlock(&layers).then(kernel::landlock_version),
+            landlock: (if setup.is_bare {
+                scoped
+            } else {
+                probe::landlock(&layers)
+            })
+            .then(kernel::landlock_version),
             rlimits: probe::rlimits(),
             proc: filesystem
                 .as_ref()
                 .is_none_or(|filesystem| filesystem.has_proc),
+            scoped,
+            cgroup: group.as_ref().ok().map(|group| group.version),
+            cgroup_reason: group.as_ref().err().cloned().unwrap_or_default(),
         };
+        let home = work.display();
+        let temporary = if setup.is_bare {
+            work.clone()
+        } else {
+            PathBuf::from("/tmp")
+        };
+        let own = [
+            format!("HOME={home}"),
+            format!("TMPDIR={}", temporary.display()),
+        ];
+        let environment = ENVIRONMENT
+            .iter()
+            .map(|entry| (*entry).to_owned())
+            .chain(own)
+            .map(CString::new)
+            .collect::<Result<_, _>>()?;
         Ok((
             Container {
                 has_proc: filesystem
                     .as_ref()
                     .is_some_and(|filesystem| filesystem.has_proc),
                 fork_server: None,
+                group: group.ok().map(Rc::new),
                 filesystem,
                 work,
                 layers,
@@ -168,6 +200,14 @@ impl Container {
             },
             isolation,
         ))
+    }
+
+    /// Removes what lies on the host; all else goes with the namespaces.
+    fn leave(&self) -> io::Result<()> {
+        if self.filesystem.is_none() {
+            fs::remove_dir_all(&self.work)?;
+        }
+        Ok(())
     }
 
     fn run(
@@ -180,8 +220,7 @@ impl Container {
         if let Some(filesystem) = &mut self.filesystem {
             filesystem.reset()?;
         } else {
-            fs::remove_dir_all(&self.work)?;
-            fs::create_dir(&self.work)?;
+            empty(&self.work)?;
         }
         result
     }
@@ -219,12 +258,30 @@ impl Container {
         let (command, program) = arguments
             .split_at_checked(request.interpreter_arguments)
             .ok_or_else(malformed)?;
+        let group = self.group.clone().filter(|_| request.is_grouped);
+        let limits = &request.limits;
+        let before = match &group {
+            // The outputs are charged to the run as well.
+            Some(group) => {
+                let outputs_bytes = limits.output_bytes.saturating_mul(2);
+                Some(group.before(limits.memory_bytes.saturating_add(outputs_bytes))?)
+            }
+            None => None,
+        };
+        // Where all share one user, the limit of processes is one for all of them.
+        let is_shared = self.scope == Scope::Descendants && self.layers.uid.is_none();
+        let other_processes = if is_shared {
+            kernel::processes_of_this_user()
+        } else {
+            0
+        };
         let fork = Fork {
             arguments: program,
             stdio,
             folder: &folder,
             limits: &request.limits,
             address_bytes,
+            group: group.as_deref().map(Group::join),
         };
         self.warm(command);
         let mut started = Instant::now();
@@ -240,6 +297,8 @@ impl Container {
                 folder: &folder,
                 limits: &request.limits,
                 address_bytes,
+                other_processes,
+                group: group.as_deref().map(Group::join),
                 layers: &self.layers,
             })
             .start()?
@@ -253,7 +312,7 @@ impl Container {
             .is_ok_and(|(_, length)| length == 0)
         };
         let server = self.fork_server.as_ref().map(ForkServer::pid);
-        let (measured, is_server_kept) = watch(
+        let (mut measured, is_server_kept) = watch(
             leader,
             server,
             started,
@@ -264,7 +323,16 @@ impl Container {
         if !is_server_kept {
             self.fork_server = None;
         }
-        let collected = if request.collect.is_empty() || measured.exit != crate::Exit::Status(0) {
+        if let (Some(group), Some(before)) = (&group, &before) {
+            let outputs_bytes = written_bytes(&stdio)?;
+            let seen = group.after(before, outputs_bytes)?;
+            measured.memory_bytes = measured.memory_bytes.max(seen.peak_bytes);
+            if seen.is_out_of_memory && measured.stopped.is_none() {
+                measured.stopped = Some(Stopped::Memory);
+            }
+        }
+        let is_by_itself = matches!(measured.exit, crate::Exit::Status(_));
+        let collected = if request.collect.is_empty() || !is_by_itself {
             None
         } else {
             let path = self.work.join(OsString::from_vec(request.collect.clone()));
@@ -307,6 +375,41 @@ impl Container {
         let _ = kernel::kill(-1, Signal::KILL.as_raw());
         while let kernel::Reaped::Child(_) = kernel::reap(true) {}
     }
+}
+
+/// A folder of the host for one worker's runs, for `uid` if programs become that user.
+fn bare_folder(uid: Option<u32>) -> io::Result<PathBuf> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("sandbox-bare-");
+    let made = probe::temporary_places().find_map(|place| builder.tempdir_in(place).ok());
+    let folder = made
+        .ok_or_else(|| io::Error::other("no folder for temporary files can be written"))?
+        .keep();
+    std::os::unix::fs::chown(&folder, uid, uid)?;
+    Ok(folder)
+}
+
+/// Removes what a run left in a folder, which itself stays: Landlock's rule is on it.
+fn empty(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Memory of the two outputs, which the run was charged for and which is not its own.
+fn written_bytes(stdio: &[BorrowedFd<'_>; 3]) -> io::Result<u64> {
+    const BLOCK_BYTES: u64 = 512;
+    let mut bytes = 0;
+    for output in &stdio[1..] {
+        bytes += rustix::fs::fstat(output)?.st_blocks as u64 * BLOCK_BYTES;
+    }
+    Ok(bytes)
 }
 
 fn shown_pairs(flat: &[Vec<u8>]) -> Vec<(PathBuf, PathBuf)> {

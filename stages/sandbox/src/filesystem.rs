@@ -138,7 +138,14 @@ impl Filesystem {
             trees.push((tree, PathBuf::from(device), false));
         }
         // Any folder does as the place of the new root: only this namespace sees it.
-        let place = std::env::temp_dir();
+        let place = [
+            std::env::temp_dir(),
+            PathBuf::from("/tmp"),
+            PathBuf::from("/"),
+        ]
+        .into_iter()
+        .find(|place| place.is_dir())
+        .unwrap_or_default();
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", &place, "tmpfs", flags, c"mode=755,size=1m")?;
         let inside = |path: &Path| place.join(path.strip_prefix("/").unwrap_or(path));
@@ -193,6 +200,18 @@ impl Filesystem {
         }
         Ok(())
     }
+}
+
+/// The host's own folders and devices that a program may read where there is no mount namespace.
+pub(crate) fn of_the_host(shown: &[(PathBuf, PathBuf)]) -> (Vec<String>, &'static [&'static str]) {
+    let own = SYSTEM.iter().map(PathBuf::from);
+    let sources = shown.iter().map(|(source, _)| source.clone());
+    let readable = own
+        .chain(sources)
+        .filter(|path| path.exists())
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    (readable, &DEVICES)
 }
 
 fn clone_tree(source: &Path) -> io::Result<OwnedFd> {

@@ -11,7 +11,7 @@ import array, bisect, collections, copy, decimal, fractions, functools, heapq, i
 import math, operator, queue, random, re, statistics, string, time, typing
 
 MAX_MESSAGE = 96 << 10
-DESCRIPTORS = 3
+DESCRIPTORS = 4
 SET_DUMPABLE = 4
 LIMITS = (
     resource.RLIMIT_CPU,
@@ -73,6 +73,11 @@ def become(control, message, descriptors):
     """Turns a forked process into a program about to start."""
     folder, *rest = message.split(b"\0")
     values, arguments = rest[: len(LIMITS)], rest[len(LIMITS) :]
+    if len(descriptors) == DESCRIPTORS:
+        # A control group counts this process from here on.
+        group = descriptors.pop()
+        os.write(group, b"0")
+        os.close(group)
     os.setsid()
     for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)

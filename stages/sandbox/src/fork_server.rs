@@ -42,6 +42,8 @@ pub(crate) struct Fork<'a> {
     pub(crate) folder: &'a CStr,
     pub(crate) limits: &'a Limits,
     pub(crate) address_bytes: u64,
+    /// Where the program writes `0`, to be counted in a control group.
+    pub(crate) group: Option<BorrowedFd<'a>>,
 }
 
 impl ForkServer {
@@ -79,6 +81,8 @@ impl ForkServer {
             folder: c"/",
             limits: &limits,
             address_bytes: hard(Resource::As),
+            other_processes: 0,
+            group: None,
             layers,
         };
         let server = ForkServer {
@@ -125,7 +129,8 @@ impl ForkServer {
             message.push(0);
             message.extend_from_slice(argument.to_bytes());
         }
-        self.channel.send(&message, &fork.stdio)?;
+        let descriptors: Vec<BorrowedFd<'_>> = fork.stdio.into_iter().chain(fork.group).collect();
+        self.channel.send(&message, &descriptors)?;
         std::str::from_utf8(&self.answer()?)
             .ok()
             .and_then(|text| text.parse().ok())

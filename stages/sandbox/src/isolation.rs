@@ -35,15 +35,22 @@ pub struct Isolation {
     pub rlimits: bool,
     /// Has its own `/proc`, so that sleeping and starving can be told apart.
     pub proc: bool,
+    /// Without namespaces of its own: all layers together keep it off outside files, processes
+    /// and sockets.
+    pub scoped: bool,
+    /// The version of the control group that bounds memory, if there is one.
+    pub cgroup: Option<u32>,
+    /// Why there is no control group; empty if there is one. No part of the set's name.
+    pub cgroup_reason: String,
 }
 
 impl Isolation {
     /// The names of the layers that the minimum asks for and that are absent.
     pub fn missing(&self) -> Vec<&'static str> {
         [
-            (self.pid_namespace, "pid"),
-            (self.network_namespace, "net"),
-            (self.mount_namespace, "mnt"),
+            (self.pid_namespace || self.scoped, "pid"),
+            (self.network_namespace || self.scoped, "net"),
+            (self.mount_namespace || self.scoped, "mnt"),
             (self.unprivileged, "unprivileged"),
             (self.seccomp, "seccomp"),
             (self.rlimits, "rlimits"),
@@ -54,15 +61,119 @@ impl Isolation {
     }
 
     /// How memory is measured under this set.
-    #[allow(
-        clippy::unused_self,
-        reason = "a property of the set, though all sets agree today"
-    )]
     pub fn memory_measure(&self) -> MemoryMeasure {
-        MemoryMeasure::Rlimit
+        if self.cgroup.is_some() {
+            MemoryMeasure::ControlGroup
+        } else {
+            MemoryMeasure::Rlimit
+        }
     }
 
-    fn flags(&mut self) -> [&mut bool; 10] {
+    /// Every layer with whether it holds and what that means, for people.
+    pub fn layers(&self) -> Vec<(&'static str, bool, String)> {
+        let namespace = |holds: bool, good: &str| {
+            let missing = if self.scoped {
+                "not made; Landlock and seccomp stand in for it"
+            } else {
+                "not made: neither root nor user namespaces (see user.max_user_namespaces, \
+                 kernel.apparmor_restrict_unprivileged_userns)"
+            };
+            (holds, if holds { good } else { missing }.to_owned())
+        };
+        let plain =
+            |holds: bool, good: &str, bad: &str| (holds, if holds { good } else { bad }.to_owned());
+        let rows = [
+            (
+                "pid",
+                namespace(self.pid_namespace, "other processes are invisible"),
+            ),
+            (
+                "net",
+                namespace(self.network_namespace, "no network at all"),
+            ),
+            (
+                "mnt",
+                namespace(
+                    self.mount_namespace,
+                    "only the toolchain's files, read-only",
+                ),
+            ),
+            (
+                "ipc",
+                namespace(self.ipc_namespace, "no System V objects of others"),
+            ),
+            (
+                "uts",
+                namespace(self.uts_namespace, "a host name of its own"),
+            ),
+            (
+                "uid",
+                plain(
+                    self.unprivileged,
+                    if self.user_namespace {
+                        "no capability, in a user namespace"
+                    } else if self.scoped {
+                        "no capability, and none to be had"
+                    } else {
+                        "a user that exists nowhere else, no capability"
+                    },
+                    "programs run with the judge's privileges",
+                ),
+            ),
+            (
+                "seccomp",
+                plain(
+                    self.seccomp,
+                    "forbidden system calls fail",
+                    "the kernel takes no filter (CONFIG_SECCOMP_FILTER)",
+                ),
+            ),
+            (
+                "rlimits",
+                plain(
+                    self.rlimits,
+                    "memory and descriptors are bounded",
+                    "limits do not bite",
+                ),
+            ),
+            (
+                "landlock",
+                match self.landlock {
+                    Some(version) => (true, format!("version {version}")),
+                    None => (
+                        false,
+                        "the kernel has none, or it is off (lsm=landlock)".to_owned(),
+                    ),
+                },
+            ),
+            (
+                "cgroup",
+                match self.cgroup {
+                    Some(version) => (true, format!("version {version}: memory by its peak")),
+                    None => (
+                        false,
+                        format!(
+                            "{}; memory by address space and residency",
+                            self.cgroup_reason
+                        ),
+                    ),
+                },
+            ),
+            (
+                "proc",
+                plain(
+                    self.proc,
+                    "sleeping and starving are told apart",
+                    "no /proc of its own: sleepers end by wall time only",
+                ),
+            ),
+        ];
+        rows.into_iter()
+            .map(|(name, (holds, words))| (name, holds, words))
+            .collect()
+    }
+
+    fn flags(&mut self) -> [&mut bool; 11] {
         [
             &mut self.user_namespace,
             &mut self.pid_namespace,
@@ -74,6 +185,7 @@ impl Isolation {
             &mut self.seccomp,
             &mut self.rlimits,
             &mut self.proc,
+            &mut self.scoped,
         ]
     }
 
@@ -82,6 +194,8 @@ impl Isolation {
             to.flag(*flag);
         }
         to.number(u64::from(self.landlock.unwrap_or(0)));
+        to.number(u64::from(self.cgroup.unwrap_or(0)));
+        to.bytes(self.cgroup_reason.as_bytes());
     }
 
     pub(crate) fn decode(from: &mut Decoder<'_>) -> Option<Self> {
@@ -89,9 +203,13 @@ impl Isolation {
         for flag in isolation.flags() {
             *flag = from.flag()?;
         }
-        isolation.landlock = u32::try_from(from.number()?)
-            .ok()
-            .filter(|&version| version > 0);
+        let mut version = || -> Option<Option<u32>> {
+            let version = u32::try_from(from.number()?).ok();
+            Some(version.filter(|&version| version > 0))
+        };
+        isolation.landlock = version()?;
+        isolation.cgroup = version()?;
+        isolation.cgroup_reason = String::from_utf8_lossy(&from.bytes()?).into_owned();
         Some(isolation)
     }
 }
@@ -125,11 +243,21 @@ impl fmt::Display for Isolation {
         layers.push(self.landlock.map_or("landlock=none".to_owned(), |version| {
             format!("landlock{version}")
         }));
+        if self.scoped {
+            layers.push("scoped".to_owned());
+        }
         if !self.proc {
             layers.push("proc=none".to_owned());
         }
-        // Control groups are not used: the words keep the place for a set that has them.
-        write!(out, "isolation={},cgroup=none,mem=rlimit", layers.join(","))
+        let group = self
+            .cgroup
+            .map_or("none".to_owned(), |version| format!("v{version}:memory"));
+        write!(
+            out,
+            "isolation={},cgroup={group},mem={}",
+            layers.join(","),
+            self.memory_measure().name()
+        )
     }
 }
 
@@ -150,6 +278,9 @@ mod tests {
             landlock: Some(7),
             rlimits: true,
             proc: true,
+            scoped: false,
+            cgroup: None,
+            cgroup_reason: "not delegated".to_owned(),
         }
     }
 
@@ -158,6 +289,15 @@ mod tests {
         assert_eq!(
             ordinary_user().to_string(),
             "isolation=userns+pid+net+mnt+ipc+uts,uid,seccomp,rlimits,landlock7,cgroup=none,mem=rlimit"
+        );
+        let counted = Isolation {
+            cgroup: Some(2),
+            ..ordinary_user()
+        };
+        assert!(
+            counted
+                .to_string()
+                .ends_with(",cgroup=v2:memory,mem=cgroup-peak")
         );
         assert_eq!(
             Isolation::default().to_string(),
@@ -185,5 +325,14 @@ mod tests {
         assert!(weaker.missing().is_empty());
         weaker.seccomp = false;
         assert_eq!(weaker.missing(), ["seccomp"]);
+        let without_namespaces = Isolation {
+            scoped: true,
+            landlock: Some(6),
+            unprivileged: true,
+            seccomp: true,
+            rlimits: true,
+            ..Isolation::default()
+        };
+        assert!(without_namespaces.missing().is_empty());
     }
 }

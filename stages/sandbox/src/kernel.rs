@@ -87,6 +87,31 @@ pub(crate) fn reap(is_blocking: bool) -> Reaped {
     }
 }
 
+/// Processes and threads of this user, which `RLIMIT_NPROC` counts whoever started them.
+pub(crate) fn processes_of_this_user() -> u64 {
+    let user = rustix::process::getuid().as_raw().to_string();
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return 0;
+    };
+    let threads = |path: std::path::PathBuf| -> Option<u64> {
+        let status = fs_err::read_to_string(path.join("status")).ok()?;
+        let value = |name: &str| {
+            let mut lines = status.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
+        };
+        (value("Uid:")? == user).then(|| value("Threads:")?.parse().ok())?
+    };
+    let is_process = |name: &std::ffi::OsStr| {
+        name.to_str()
+            .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    entries
+        .flatten()
+        .filter(|entry| is_process(&entry.file_name()))
+        .filter_map(|entry| threads(entry.path()))
+        .sum()
+}
+
 /// Sends a signal; pid -1 means every process of the namespace but the caller.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: no memory is passed.

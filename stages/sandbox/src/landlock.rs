@@ -4,7 +4,7 @@
 //! doubles the mount namespace and, beyond it, closes TCP ports, abstract sockets and
 //! signals to processes outside where the kernel can.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, path::Path};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
@@ -15,12 +15,13 @@ use landlock::{
 const KNOWN: ABI = ABI::V6;
 
 /// A ruleset allowing to read and run what lies under `readable` and to do anything
-/// under `writable`; devices of `/dev` may be read and written. `None` without Landlock.
+/// under `writable`; `devices` may be read and written. `None` without Landlock.
 pub(crate) fn ruleset(
     readable: &[String],
-    writable: &[&str],
+    writable: &[&Path],
+    devices: &[&str],
 ) -> Result<Option<OwnedFd>, RulesetError> {
-    let devices = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir;
+    let device_access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir;
     let created = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(KNOWN))?
@@ -29,6 +30,6 @@ pub(crate) fn ruleset(
         .create()?
         .add_rules(path_beneath_rules(readable, AccessFs::from_read(KNOWN)))?
         .add_rules(path_beneath_rules(writable, AccessFs::from_all(KNOWN)))?
-        .add_rules(path_beneath_rules(["/dev"], devices))?;
+        .add_rules(path_beneath_rules(devices, device_access))?;
     Ok(created.into())
 }

@@ -1,8 +1,8 @@
 //! The languages of the judge: what is compiled and run how.
 //!
-//! A table with one row per language; a new language is a new row and its toolchain.
-//! Codes are those of the CodeContests data set. Python 2 and Java are known so that
-//! rows of the data set can be named, and are reported as not runnable.
+//! A table with one row per language that the sandbox knows how to make fast; all others are
+//! commands (`command`). Codes are those of the CodeContests data set. Python 2 and Java are
+//! known so that rows of the data set can be named; Java runs as a command, Python 2 never.
 
 /// A programming language of the judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,10 +14,12 @@ pub enum Language {
     Cpp,
     /// CPython 3.
     Python3,
-    /// Java; not runnable.
+    /// Java; not runnable by this name, see [`crate::CommandLanguage::preset`].
     Java,
     /// C17 with GNU extensions; not in the data set.
     C,
+    /// One of `Options::languages`, by its place there.
+    Command(u16),
 }
 
 /// How sources of a language become programs.
@@ -63,7 +65,7 @@ impl Language {
 
     /// Whether this crate can run the language, given its toolchain.
     pub fn is_runnable(self) -> bool {
-        self.row().build != Build::None
+        matches!(self, Language::Command(_)) || self.row().build != Build::None
     }
 
     pub(crate) fn row(self) -> Row {
@@ -91,7 +93,8 @@ impl Language {
                 build: Build::Python,
                 address_slack_bytes: 256 << 20,
             },
-            Language::Python2 | Language::Java => Row {
+            // Of a command language all is said in `Options::languages`.
+            Language::Python2 | Language::Java | Language::Command(_) => Row {
                 source_name: "main",
                 build: Build::None,
                 address_slack_bytes: 0,

@@ -17,6 +17,7 @@ use rustix::{
 };
 
 use crate::{
+    cgroup::Group,
     channel::Channel,
     container::{self, Outside},
     kernel,
@@ -67,7 +68,11 @@ fn run() -> io::Result<()> {
         return Ok(());
     };
     let setup = Setup::decode(&message).ok_or_else(|| io::Error::other("malformed setup"))?;
-    let witness = Witness::new()?;
+    let witness = match Witness::new() {
+        Ok(witness) => witness,
+        Err(error) => return channel.send(&Reply::Failed(error.to_string()).encode(), &[]),
+    };
+    let group = Group::make();
     let host_name = rustix::system::uname().nodename().to_owned();
 
     let (mut go_reader, mut go_writer) = io::pipe()?;
@@ -91,18 +96,21 @@ fn run() -> io::Result<()> {
         Ok(pid) => pid,
         Err(error) => {
             let reason = format!("new namespaces: {error}");
+            if let Ok(group) = group {
+                group.remove();
+            }
             return channel.send(&Reply::Failed(reason).encode(), &[]);
         }
     };
     if pid == 0 {
         drop(go_writer);
         go_reader.read_exact(&mut [0])?;
-        let uid = (is_root && !has_user_namespace && !setup.is_bare)
-            .then(|| FIRST_UID + witness.pid.unsigned_abs());
+        let uid = (is_root && !has_user_namespace).then(|| FIRST_UID + witness.pid.unsigned_abs());
         let outside = Outside {
             witness,
             ask,
             answer,
+            group,
         };
         return container::serve(&channel, &setup, has_user_namespace, uid, outside);
     }
@@ -113,6 +121,10 @@ fn run() -> io::Result<()> {
             .and_then(|()| fs::write(format!("/proc/{pid}/gid_map"), map(getegid().as_raw())));
         if let Err(error) = written {
             kernel::kill(pid, libc::SIGKILL)?;
+            kernel::reap(true);
+            if let Ok(group) = group {
+                group.remove();
+            }
             return channel.send(&Reply::Failed(error.to_string()).encode(), &[]);
         }
     }
@@ -126,5 +138,8 @@ fn run() -> io::Result<()> {
     let _ = ask_reader.read(&mut [0]);
     witness.remove();
     kernel::reap(true);
+    if let Ok(group) = group {
+        group.remove();
+    }
     Ok(())
 }

@@ -14,8 +14,10 @@
 //! the kernel itself, timing side channels between workers, and memory beyond
 //! `processes` times the limit for the tenth of a second between two samples.
 
+mod cgroup;
 mod channel;
 mod child;
+mod command;
 mod compile;
 mod container;
 mod error;
@@ -29,6 +31,7 @@ mod launcher;
 mod limits;
 mod memory_file;
 mod message;
+mod normal_form;
 mod outcome;
 mod probe;
 mod sandbox;
@@ -37,14 +40,15 @@ mod toolchain;
 mod watch;
 mod worker;
 
-pub use compile::{CompileError, Compiled};
+pub use command::CommandLanguage;
+pub use compile::{CompileCounts, CompileError, Compiled};
 pub use error::Error;
 pub use isolation::Isolation;
 pub use language::Language;
 pub use launcher::launcher_main_if_requested;
 pub use limits::{Limits, Options};
 pub use outcome::{Exit, MemoryMeasure, Outcome, Stopped, Verdict};
-pub use sandbox::Sandbox;
+pub use sandbox::{Errand, Sandbox};
 
 /// Lets a test binary be a launcher, whose `main` is not its own to write.
 ///

@@ -6,6 +6,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::CommandLanguage;
+
 /// Upper bounds on what one run may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -59,6 +61,10 @@ pub struct Options {
     pub launcher: Option<PathBuf>,
     /// Bytes of compiled programs kept for identical sources.
     pub program_cache_bytes: u64,
+    /// Languages made and run by commands; [`crate::Language::Command`] is a place in this list.
+    pub languages: Vec<CommandLanguage>,
+    /// Make namespaces where that is allowed; without them Landlock and seccomp must do.
+    pub use_namespaces: bool,
     /// Run even where isolation is below the minimum. For trusted programs only.
     pub unsafe_mode: bool,
     /// How long a worker may take to build its container.
@@ -73,6 +79,8 @@ impl Default for Options {
             python3: None,
             launcher: None,
             program_cache_bytes: 256 << 20,
+            languages: Vec::new(),
+            use_namespaces: true,
             unsafe_mode: false,
             start_timeout: Duration::from_mins(1),
         }

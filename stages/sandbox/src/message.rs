@@ -71,7 +71,7 @@ impl<'a> Decoder<'a> {
 /// First message to a launcher: how to build the container.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Setup {
-    /// Build no namespaces (only under `Options::unsafe_mode`).
+    /// Build no namespaces.
     pub(crate) is_bare: bool,
     /// Host folders shown read-only beside the system's own: source, target, source, target...
     pub(crate) shown: Vec<Vec<u8>>,
@@ -106,10 +106,12 @@ pub(crate) struct Request {
     pub(crate) is_executable_sent: bool,
     /// Names of files to place in the working folder.
     pub(crate) files: Vec<Vec<u8>>,
-    /// A file of the working folder to hand back if the program exits with 0; empty for none.
+    /// A file of the working folder to hand back if the program exits by itself; empty for none.
     pub(crate) collect: Vec<u8>,
     /// Address space beyond the memory limit.
     pub(crate) address_slack_bytes: u64,
+    /// Whether it is counted in the memory control group, if there is one: programs are, tools not.
+    pub(crate) is_grouped: bool,
     /// Bounds of the run.
     pub(crate) limits: Limits,
 }
@@ -123,6 +125,7 @@ impl Request {
         to.list(&self.files);
         to.bytes(&self.collect);
         to.number(self.address_slack_bytes);
+        to.flag(self.is_grouped);
         to.number(self.limits.cpu_s.to_bits());
         to.number(self.limits.memory_bytes);
         to.number(u64::from(self.limits.processes));
@@ -139,6 +142,7 @@ impl Request {
             files: from.list()?,
             collect: from.bytes()?,
             address_slack_bytes: from.number()?,
+            is_grouped: from.flag()?,
             limits: Limits {
                 cpu_s: f64::from_bits(from.number()?),
                 memory_bytes: from.number()?,
@@ -250,6 +254,7 @@ mod tests {
             files: vec![b"main.py".to_vec()],
             collect: b"main".to_vec(),
             address_slack_bytes: 7,
+            is_grouped: true,
             limits: Limits {
                 cpu_s: 0.25,
                 ..Limits::default()

@@ -35,6 +35,19 @@ pub enum MemoryMeasure {
     /// `RLIMIT_AS` bounds each process; the peak is the largest of any one process,
     /// or the largest sum seen when sampling.
     Rlimit,
+    /// A control group bounds all processes of the run together and knows their peak; the
+    /// address space is bounded as well.
+    ControlGroup,
+}
+
+impl MemoryMeasure {
+    /// The name in reports: `rlimit` or `cgroup-peak`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MemoryMeasure::Rlimit => "rlimit",
+            MemoryMeasure::ControlGroup => "cgroup-peak",
+        }
+    }
 }
 
 /// One finished run.

@@ -18,6 +18,7 @@ use fs_err as fs;
 
 use crate::{
     Limits,
+    cgroup::Group,
     child::{Launch, Layers, Prepared},
     filesystem::UNLISTED,
     kernel::{self, Reaped},
@@ -42,7 +43,11 @@ impl Witness {
         let pid = std::process::id() as i32;
         let socket = format!("sandbox-witness-{pid}").into_bytes();
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&socket)?)?;
-        let file = tempfile::NamedTempFile::new()?;
+        let file = temporary_places()
+            .find_map(|place| tempfile::NamedTempFile::new_in(place).ok())
+            .ok_or_else(|| {
+                io::Error::other("no folder for temporary files can be written; set TMPDIR")
+            })?;
         let shared_memory = kernel::make_shared_memory().ok();
         Ok(Witness {
             pid,
@@ -59,6 +64,12 @@ impl Witness {
             kernel::remove_shared_memory(id);
         }
     }
+}
+
+/// Folders for a small file, best first.
+pub(crate) fn temporary_places() -> impl Iterator<Item = std::path::PathBuf> {
+    let others = ["/tmp", "/dev/shm", "/var/tmp"].map(std::path::PathBuf::from);
+    [std::env::temp_dir()].into_iter().chain(others)
 }
 
 /// Whether a forked child, confined by `layers` if given, finds that `attempts_fail`.
@@ -79,6 +90,8 @@ fn holds(layers: Option<&Layers>, attempts_fail: impl FnOnce() -> bool) -> bool 
                     folder: c"/",
                     limits: &limits,
                     address_bytes: 1 << 30,
+                    other_processes: kernel::processes_of_this_user(),
+                    group: None,
                     layers,
                 };
                 Prepared::new(&launch).confine_self().is_ok()
@@ -199,4 +212,50 @@ pub(crate) fn rlimits() -> bool {
             .collect();
         too_much && !opened.is_empty() && opened.len() < most
     })
+}
+
+/// Without namespaces: what lies outside can be neither reached nor signalled under all layers.
+pub(crate) fn scoped(layers: &Layers, witness: &Witness) -> bool {
+    if layers.landlock.is_none() {
+        return false;
+    }
+    let is_readable_without = holds(None, || fs::read(witness.file.path()).is_ok());
+    is_readable_without
+        && holds(Some(layers), || {
+            let address = SocketAddr::from_abstract_name(&witness.socket);
+            // SAFETY: the call passes no memory.
+            let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
+            kernel::kill(witness.pid, 0).is_err()
+                && kernel::kill(std::os::unix::process::parent_id() as i32, 0).is_err()
+                && fs::read(witness.file.path()).is_err()
+                && fs::write(std::env::temp_dir().join("sandbox-probe"), "x").is_err()
+                && fs::read_dir("/proc").is_err()
+                && address
+                    .and_then(|address| UnixStream::connect_addr(&address))
+                    .is_err()
+                && socket == -1
+        })
+}
+
+/// A process in the group that takes too much is ended, and its peak is seen.
+pub(crate) fn cgroup(group: &Group) -> bool {
+    const LIMIT_BYTES: u64 = 16 << 20;
+    const TAKEN_BYTES: usize = 64 << 20;
+    let Ok(before) = group.before(LIMIT_BYTES) else {
+        return false;
+    };
+    match kernel::fork_into(0) {
+        Err(_) => return false,
+        Ok(0) => {
+            if rustix::io::write(group.join(), b"0").is_ok() {
+                std::hint::black_box(vec![1_u8; TAKEN_BYTES]);
+            }
+            // SAFETY: ends the child at once; nothing of the parent's is run down.
+            unsafe { libc::_exit(0) }
+        }
+        Ok(_) => kernel::reap(true),
+    };
+    group
+        .after(&before, 0)
+        .is_ok_and(|seen| seen.is_out_of_memory && seen.peak_bytes >= LIMIT_BYTES / 2)
 }

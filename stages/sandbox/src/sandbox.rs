@@ -10,14 +10,14 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Condvar, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use fs_err as fs;
 
 use crate::{
-    Compiled, Error, Isolation, Language, Limits, Options, Outcome,
+    CommandLanguage, Compiled, Error, Isolation, Language, Limits, Options, Outcome,
     compile::Cache,
     memory_file,
     message::{Request, Setup},
@@ -36,6 +36,9 @@ pub struct Sandbox {
     /// Free workers; `None` stands for one to be started anew.
     free: Mutex<Vec<Option<Worker>>>,
     freed: Condvar,
+    /// Read by whoever runs something, written by what must run alone.
+    together: RwLock<()>,
+    pub(crate) languages: Vec<CommandLanguage>,
     pub(crate) cache: Mutex<Cache>,
     pub(crate) program_cache_bytes: u64,
     pub(crate) tools: Tools,
@@ -57,8 +60,18 @@ pub(crate) struct Program {
     pub(crate) bytes: u64,
     /// The executable, or the script.
     content: OwnedFd,
-    /// For a script the command of its interpreter.
-    interpreter: Option<Vec<Vec<u8>>>,
+    form: Form,
+}
+
+/// How a program is run.
+#[derive(Debug)]
+enum Form {
+    /// It is executed.
+    Executable,
+    /// The command of an interpreter that may be kept warm.
+    Interpreter(Vec<Vec<u8>>),
+    /// A command of `Options::languages`, and the name of the program's file.
+    Command(CommandLanguage, String),
 }
 
 impl Program {
@@ -76,7 +89,7 @@ impl Program {
             digest: *hasher.finalize().as_bytes(),
             bytes,
             content,
-            interpreter: None,
+            form: Form::Executable,
         })
     }
 
@@ -90,9 +103,34 @@ impl Program {
             digest: *blake3::hash(source).as_bytes(),
             bytes: source.len() as u64,
             content: memory_file::sealed(source).map_err(Error::io("keeping a script"))?,
-            interpreter: Some(interpreter),
+            form: Form::Interpreter(interpreter),
         })
     }
+
+    /// The program of a command language: what its compiler made, or the source.
+    pub(crate) fn of_command(
+        language: Language,
+        commands: &CommandLanguage,
+        file: OwnedFd,
+        name: &str,
+    ) -> Result<Program, Error> {
+        let mut program = Program::executable(language, file)?;
+        if !commands.run.is_empty() {
+            program.form = Form::Command(commands.clone(), name.to_owned());
+        }
+        Ok(program)
+    }
+}
+
+/// A run beyond standard input and output.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Errand<'a> {
+    /// Arguments after the program's name.
+    pub arguments: &'a [&'a str],
+    /// Files in the working folder: name and content.
+    pub files: &'a [(&'a str, &'a [u8])],
+    /// A file of the working folder to hand back, if the program makes it.
+    pub collect: &'a str,
 }
 
 /// A tool to run with files of its own.
@@ -102,6 +140,7 @@ pub(crate) struct Raw<'a> {
     pub(crate) arguments: Vec<Vec<u8>>,
     pub(crate) files: &'a [(&'a str, &'a [u8])],
     pub(crate) collect: &'a str,
+    pub(crate) address_slack_bytes: u64,
     pub(crate) limits: &'a Limits,
 }
 
@@ -123,10 +162,9 @@ impl Sandbox {
             .clone()
             .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         let python = toolchain::find_python(options);
-        let headers = match &options.cache_dir {
-            Some(folder) => Some(headers_folder(folder)?),
-            None => None,
-        };
+        // Without a place for it the header is left out: slower, not wrong.
+        let cache_dir = options.cache_dir.as_deref();
+        let headers = cache_dir.and_then(|folder| headers_folder(folder).ok());
         let mut shown: Vec<(PathBuf, PathBuf)> = Vec::new();
         if let Some(python) = &python {
             shown.extend(
@@ -141,18 +179,31 @@ impl Sandbox {
                 .iter()
                 .map(|folder| (folder.clone(), PathBuf::from(HEADERS))),
         );
+        let tools = options
+            .languages
+            .iter()
+            .flat_map(|language| &language.shown);
+        for folder in tools {
+            let pair = (folder.clone(), folder.clone());
+            if !shown.contains(&pair) {
+                shown.push(pair);
+            }
+        }
         let flat = shown.iter().flat_map(|(source, target)| [source, target]);
         let mut setup = Setup {
-            is_bare: false,
+            is_bare: !options.use_namespaces,
             shown: flat
                 .map(|path| path.as_os_str().as_bytes().to_vec())
                 .collect(),
         };
         let start = |setup: &Setup| Worker::start(&binary, setup, options.start_timeout);
         let (first, isolation) = match start(&setup) {
-            Err(Error::Container { .. }) if options.unsafe_mode => {
+            Err(refused @ Error::Container { .. }) if !setup.is_bare => {
                 setup.is_bare = true;
-                start(&setup)?
+                match start(&setup) {
+                    Ok(weaker) if weaker.1.missing().is_empty() || options.unsafe_mode => weaker,
+                    _ => return Err(refused),
+                }
             }
             other => other?,
         };
@@ -174,6 +225,8 @@ impl Sandbox {
             isolation,
             free: Mutex::new(workers),
             freed: Condvar::new(),
+            together: RwLock::default(),
+            languages: options.languages.clone(),
             cache: Mutex::default(),
             program_cache_bytes: options.program_cache_bytes,
             tools: Tools {
@@ -200,6 +253,16 @@ impl Sandbox {
         &self.isolation
     }
 
+    /// Whether programs run without namespaces.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.setup.is_bare
+    }
+
+    /// The languages made and run by commands.
+    pub fn command_languages(&self) -> &[CommandLanguage] {
+        &self.languages
+    }
+
     /// Whether C++ sources are compiled with a precompiled header.
     pub fn has_precompiled_header(&self) -> bool {
         self.tools.cpp.as_ref().is_some_and(Gnu::has_header)
@@ -213,33 +276,113 @@ impl Sandbox {
         self.run_program(&program.0, stdin, limits)
     }
 
+    /// As `run`, while nothing else of this sandbox runs: for a time that lies near its limit.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_alone(
+        &self,
+        program: &Compiled,
+        stdin: &[u8],
+        limits: &Limits,
+    ) -> Result<Outcome, Error> {
+        let _alone = self
+            .together
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (request, content) = self.request(&program.0, limits, &Errand::default())?;
+        Ok(self.execute_now(&request, stdin, &content)?.outcome)
+    }
+
+    /// Runs a program with arguments and files of its own; also what it left in a file.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_errand(
+        &self,
+        program: &Compiled,
+        stdin: &[u8],
+        limits: &Limits,
+        errand: &Errand<'_>,
+    ) -> Result<(Outcome, Option<Vec<u8>>), Error> {
+        const COLLECTED_BYTES: u64 = 64 << 10;
+        let (request, contents) = self.request(&program.0, limits, errand)?;
+        let done = self.execute(&request, stdin, &contents)?;
+        let collected = match done.collected {
+            Some(file) => {
+                let head = memory_file::read_head(&File::from(file), COLLECTED_BYTES);
+                Some(head.map_err(Error::io("reading a file of the program"))?.0)
+            }
+            None => None,
+        };
+        Ok((done.outcome, collected))
+    }
+
     pub(crate) fn run_program(
         &self,
         program: &Program,
         stdin: &[u8],
         limits: &Limits,
     ) -> Result<Outcome, Error> {
+        let (request, contents) = self.request(program, limits, &Errand::default())?;
+        Ok(self.execute(&request, stdin, &contents)?.outcome)
+    }
+
+    /// The request of a run and its descriptors.
+    fn request(
+        &self,
+        program: &Program,
+        limits: &Limits,
+        errand: &Errand<'_>,
+    ) -> Result<(Request, Vec<OwnedFd>), Error> {
         let content =
             memory_file::reopen(&program.content).map_err(Error::io("opening the program"))?;
+        let mut contents = vec![content];
         let row = program.language.row();
         let mut request = Request {
             arguments: vec![b"main".to_vec()],
             interpreter_arguments: 0,
             is_executable_sent: true,
             files: Vec::new(),
-            collect: Vec::new(),
+            collect: errand.collect.as_bytes().to_vec(),
             address_slack_bytes: row.address_slack_bytes,
+            is_grouped: true,
             limits: limits.clone(),
         };
-        if let Some(command) = &program.interpreter {
-            let name = row.source_name.as_bytes().to_vec();
-            request.arguments.clone_from(command);
-            request.arguments.push(name.clone());
-            request.interpreter_arguments = command.len();
-            request.is_executable_sent = false;
-            request.files = vec![name];
+        if let Language::Command(place) = program.language
+            && let Some(commands) = self.languages.get(usize::from(place))
+        {
+            request.address_slack_bytes = commands.address_slack_bytes;
         }
-        Ok(self.execute(&request, stdin, &[content])?.outcome)
+        match &program.form {
+            Form::Executable => {}
+            Form::Interpreter(command) => {
+                let name = row.source_name.as_bytes().to_vec();
+                request.arguments.clone_from(command);
+                request.arguments.push(name.clone());
+                request.interpreter_arguments = command.len();
+                request.is_executable_sent = false;
+                request.files = vec![name];
+            }
+            Form::Command(commands, name) => {
+                request.arguments =
+                    commands
+                        .run_command(name, limits.memory_bytes)
+                        .map_err(|reason| Error::Toolchain {
+                            language: program.language,
+                            reason: format!("{}: {reason}", commands.name),
+                        })?;
+                request.is_executable_sent = false;
+                request.files = vec![name.as_bytes().to_vec()];
+            }
+        }
+        let more = errand.arguments.iter().map(|text| text.as_bytes().to_vec());
+        request.arguments.extend(more);
+        for (name, content) in errand.files {
+            request.files.push(name.as_bytes().to_vec());
+            contents.push(memory_file::sealed(content).map_err(Error::io("keeping a file"))?);
+        }
+        Ok((request, contents))
     }
 
     pub(crate) fn run_raw(&self, raw: Raw<'_>) -> Result<RawDone, Error> {
@@ -257,13 +400,24 @@ impl Sandbox {
                 .map(|(name, _)| name.as_bytes().to_vec())
                 .collect(),
             collect: raw.collect.as_bytes().to_vec(),
-            address_slack_bytes: 512 << 20,
+            address_slack_bytes: raw.address_slack_bytes.max(512 << 20),
+            is_grouped: false,
             limits: raw.limits.clone(),
         };
         self.execute(&request, b"", &contents)
     }
 
     fn execute(
+        &self,
+        request: &Request,
+        stdin: &[u8],
+        contents: &[OwnedFd],
+    ) -> Result<RawDone, Error> {
+        let _together = self.together.read().unwrap_or_else(PoisonError::into_inner);
+        self.execute_now(request, stdin, contents)
+    }
+
+    fn execute_now(
         &self,
         request: &Request,
         stdin: &[u8],

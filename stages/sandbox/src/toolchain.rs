@@ -6,7 +6,7 @@
 //! version manager's wrapper, which costs more than most programs.
 
 use std::{
-    os::unix::ffi::OsStrExt,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,7 +16,7 @@ use fs_err as fs;
 use crate::{
     Error, Exit, Language, Limits, Options, Sandbox,
     language::Build,
-    sandbox::{Program, Raw},
+    sandbox::{Program, Raw, RawDone},
 };
 
 /// Where the folder of precompiled headers is shown in a container.
@@ -98,11 +98,7 @@ impl Gnu {
         else {
             return Ok(None);
         };
-        let Some(path) = ["/usr/local/bin", "/usr/bin", "/bin"]
-            .iter()
-            .map(|folder| Path::new(folder).join(driver))
-            .find(|path| path.exists())
-        else {
+        let Some(path) = crate::command::find_tool(driver) else {
             return Ok(None);
         };
         let driver = path.to_string_lossy().into_owned();
@@ -120,7 +116,7 @@ impl Gnu {
                 link,
                 header_folder: None,
             };
-            let compiled = gnu.compile(sandbox, language, b"int main() { return 0; }", &[])?;
+            let compiled = gnu.compile(sandbox, language, b"int main() { return 0; }", &[], &[])?;
             let Some(executable) = compiled
                 .collected
                 .filter(|_| compiled.outcome.exit == Exit::Status(0))
@@ -146,31 +142,30 @@ impl Gnu {
         let header = folder.join("stdc++.h.gch");
         if !header.exists() {
             let made = sandbox.run_raw(Raw {
+                address_slack_bytes: 0,
                 interpreter_arguments: 0,
                 arguments: self.arguments(&["-x", "c++-header"], "main.hpp"),
                 files: &[("main.hpp", b"#include <bits/stdc++.h>\n")],
                 collect: "main",
                 limits: &compile_limits(),
             })?;
-            let Some(collected) = made.collected else {
+            let is_made = made.outcome.exit == Exit::Status(0);
+            let Some(collected) = made.collected.filter(|_| is_made) else {
                 return Ok(self);
             };
-            fs::create_dir_all(&folder)
-                .map_err(Error::io("making the folder of the precompiled header"))?;
-            let mut draft = tempfile::Builder::new()
-                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-                .tempfile_in(&folder)
-                .map_err(Error::io("writing the precompiled header"))?;
-            std::io::copy(&mut std::fs::File::from(collected), &mut draft)
-                .map_err(Error::io("writing the precompiled header"))?;
-            draft
-                .persist(&header)
-                .map_err(|failed| Error::io("keeping the precompiled header")(failed.error))?;
+            // A full disk or a folder that cannot be written makes compiling slower, not wrong.
+            if keep(collected, &folder, &header).is_err() {
+                return Ok(self);
+            }
         }
-        let shown = format!("{HEADERS}/{name}");
+        let shown = if sandbox.is_bare() {
+            cache.join(&name).to_string_lossy().into_owned()
+        } else {
+            format!("{HEADERS}/{name}")
+        };
         self.header_folder = Some(shown.clone());
         let small = b"#include <bits/stdc++.h>\nint main() { std::cout << 1; }\n";
-        let tried = self.compile(sandbox, Language::Cpp, small, &["-H"])?;
+        let tried = self.compile(sandbox, Language::Cpp, small, &["-H"], &[])?;
         let is_used = String::from_utf8_lossy(&tried.outcome.stderr_head)
             .lines()
             .any(|line| line.starts_with(&format!("! {shown}")));
@@ -193,6 +188,7 @@ impl Gnu {
             "-v",
         ];
         let answer = sandbox.run_raw(Raw {
+            address_slack_bytes: 0,
             interpreter_arguments: 0,
             arguments: arguments
                 .map(|argument| argument.as_bytes().to_vec())
@@ -215,48 +211,105 @@ impl Gnu {
             .collect()
     }
 
-    /// Compiles and links one source.
+    /// Flags that make a source use the precompiled header, if it may.
+    fn header_flags<'a>(&'a self, source: &[u8], flags: &mut Vec<&'a str>) {
+        if let Some(folder) = &self.header_folder
+            && starts_with_the_header(source)
+        {
+            flags.extend(["-I", folder, "-Winvalid-pch"]);
+        }
+    }
+
+    /// Compiles and links one source, with others beside it.
     pub(crate) fn compile(
         &self,
         sandbox: &Sandbox,
         language: Language,
         source: &[u8],
         extra: &[&str],
-    ) -> Result<crate::sandbox::RawDone, Error> {
+        others: &[(&str, &[u8])],
+    ) -> Result<RawDone, Error> {
+        const SOURCES: [&str; 4] = [".c", ".cc", ".cpp", ".cxx"];
         let name = language.row().source_name;
         let mut flags = extra.to_vec();
-        if let Some(folder) = &self.header_folder
-            && starts_with_the_header(source)
-        {
-            flags.extend(["-I", folder, "-Winvalid-pch"]);
-        }
+        self.header_flags(source, &mut flags);
         let mut arguments = self.arguments(&flags, name);
-        let last = self.libraries.iter().chain(self.link.iter());
-        arguments.extend(last.map(|argument| argument.as_bytes().to_vec()));
-        let limits = compile_limits();
+        let more = others.iter().map(|(name, _)| *name);
+        let more = more.filter(|name| SOURCES.iter().any(|suffix| name.ends_with(suffix)));
+        arguments.extend(more.map(|name| name.as_bytes().to_vec()));
+        let files: Vec<(&str, &[u8])> = [(name, source)]
+            .into_iter()
+            .chain(others.iter().copied())
+            .collect();
+        self.link_with(sandbox, arguments, &files)
+    }
+
+    /// Compiles one source to assembly, the file that is collected.
+    pub(crate) fn assembly(
+        &self,
+        sandbox: &Sandbox,
+        language: Language,
+        source: &[u8],
+    ) -> Result<RawDone, Error> {
+        let name = language.row().source_name;
+        let mut flags = vec!["-S"];
+        self.header_flags(source, &mut flags);
         sandbox.run_raw(Raw {
+            address_slack_bytes: 0,
             interpreter_arguments: 0,
-            arguments,
+            arguments: self.arguments(&flags, name),
             files: &[(name, source)],
             collect: "main",
-            limits: &limits,
+            limits: &compile_limits(),
+        })
+    }
+
+    /// Assembles and links what `assembly` gave.
+    pub(crate) fn link(&self, sandbox: &Sandbox, assembly: &[u8]) -> Result<RawDone, Error> {
+        let arguments = self.arguments(&[], "main.s");
+        self.link_with(sandbox, arguments, &[("main.s", assembly)])
+    }
+
+    fn link_with(
+        &self,
+        sandbox: &Sandbox,
+        mut arguments: Vec<Vec<u8>>,
+        files: &[(&str, &[u8])],
+    ) -> Result<RawDone, Error> {
+        let last = self.libraries.iter().chain(self.link.iter());
+        arguments.extend(last.map(|argument| argument.as_bytes().to_vec()));
+        sandbox.run_raw(Raw {
+            address_slack_bytes: 0,
+            interpreter_arguments: 0,
+            arguments,
+            files,
+            collect: "main",
+            limits: &compile_limits(),
         })
     }
 }
 
+/// Puts a precompiled header where the next sandbox finds it.
+fn keep(collected: OwnedFd, folder: &Path, header: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut draft = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(folder)?;
+    std::io::copy(&mut std::fs::File::from(collected), &mut draft)?;
+    draft.persist(header).map_err(|failed| failed.error)?;
+    Ok(())
+}
+
 impl Python {
     /// Asks the interpreter whether a source is a program.
-    pub(crate) fn check(
-        &self,
-        sandbox: &Sandbox,
-        source: &[u8],
-    ) -> Result<crate::sandbox::RawDone, Error> {
+    pub(crate) fn check(&self, sandbox: &Sandbox, source: &[u8]) -> Result<RawDone, Error> {
         const CHECK: &str = "import sys\ntry:\n compile(open('main.py','rb').read(),'main.py','exec')\n\
             except BaseException as e:\n import traceback\n \
             sys.stderr.write(''.join(traceback.format_exception_only(type(e),e)))\n sys.exit(1)\n";
         let mut arguments = self.command();
         arguments.extend([b"-c".to_vec(), CHECK.as_bytes().to_vec()]);
         sandbox.run_raw(Raw {
+            address_slack_bytes: 0,
             interpreter_arguments: self.command().len(),
             arguments,
             files: &[("main.py", source)],

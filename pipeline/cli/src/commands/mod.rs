@@ -9,6 +9,8 @@ pub(crate) mod fetch;
 mod gc;
 mod graph;
 mod inspect;
+mod judge;
+mod judge_suite;
 mod list;
 mod plan;
 mod recipe;
@@ -46,6 +48,8 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
         Some(Command::Pin(pin)) => accept::pin(args, pin),
         Some(Command::Recipe(recipe)) => recipe::recipe(&recipe.action),
         Some(Command::Doctor(doctor)) => doctor::doctor(args, doctor),
+        Some(Command::Judge(args)) => judge::judge(args),
+        Some(Command::JudgeSuite(args)) => judge_suite::judge_suite(args),
         Some(Command::Fetch(fetch)) => fetch::fetch(fetch),
         Some(Command::Export(export)) => export::export(export),
         Some(Command::Debug(debug)) => debug::debug(debug),

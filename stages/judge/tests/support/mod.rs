@@ -113,6 +113,23 @@ impl Bench {
         rows(&self.output(summary, node, output))
     }
 
+    /// The text of all logs of what things cost.
+    pub fn timings(&self, node: &str) -> String {
+        let mut text = String::new();
+        let mut folders = vec![self.folder.path().join("artifacts/logs")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs_err::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.ends_with("timings.csv") && path.to_string_lossy().contains(node) {
+                    text += &fs_err::read_to_string(path).unwrap();
+                }
+            }
+        }
+        text
+    }
+
     pub fn json(&self, summary: &Summary, node: &str, output: &str) -> serde_json::Value {
         let text = fs_err::read_to_string(self.output(summary, node, output)).unwrap();
         serde_json::from_str(&text).unwrap()
