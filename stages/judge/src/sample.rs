@@ -23,7 +23,7 @@ use corpus::tokens::TokenCounter;
 use engine::{Ctx, Input, Invalid, Output, Progress, Stage};
 use model::checkpoint::{Checkpoint, load_tokenizer};
 use model::config::{Architecture, Config};
-use model::generate::{Decoder, Finish, Request, Sample as Drawn, Sampling, Settings};
+use model::generate::{Decoder, Finish, Limits, Request, Sample as Drawn, Sampling, Settings};
 use model::network::Network;
 use model::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
@@ -183,6 +183,7 @@ struct Asking<'a> {
     /// Goes before every prompt, if the tokenizer adds one.
     beginning: Option<u32>,
     settings: Settings,
+    limits: Limits,
     ctx: &'a Ctx<'a>,
 }
 
@@ -267,11 +268,15 @@ impl<'a> Asking<'a> {
         let beginning = beginning(folder, &config)?;
         let mut settings =
             Settings::new(what.max_new_tokens as usize, &config.eos_tokens, ctx.seed());
-        settings.slots_per_thread = how.slots_per_thread;
+        let limits = Limits {
+            slots_per_thread: how.slots_per_thread,
+            ..Limits::default()
+        };
         settings.sampling = Sampling {
             temperature: what.temperature,
             top_k: what.top_k as usize,
             top_p: what.top_p,
+            ..Sampling::default()
         };
         let decoder = Decoder::new(&Network::new(config), &parameters);
         Ok(Self {
@@ -279,6 +284,7 @@ impl<'a> Asking<'a> {
             tokenizer,
             beginning,
             settings,
+            limits,
             ctx,
         })
     }
@@ -307,12 +313,13 @@ impl<'a> Asking<'a> {
                 prompt,
                 samples: unit.samples as usize,
                 first_sample: unit.first as usize,
+                adapter: None,
             });
             asked.push(place);
         }
         let drawn = self
             .decoder
-            .generate(&requests, &self.settings, &|sample| {
+            .generate(&requests, &self.settings, self.limits, &|sample| {
                 counted.add(sample.tokens.len() as u64);
                 if self.ctx.cancelled() {
                     ControlFlow::Break(())
