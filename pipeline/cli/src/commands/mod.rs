@@ -13,6 +13,7 @@ mod list;
 mod plan;
 mod recipe;
 mod run;
+pub(crate) mod serve;
 mod show;
 mod verify;
 mod why;
@@ -46,6 +47,7 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
         Some(Command::Doctor(doctor)) => doctor::doctor(args, doctor),
         Some(Command::Fetch(fetch)) => fetch::fetch(fetch),
         Some(Command::Export(export)) => export::export(export),
+        Some(Command::Serve(serve)) => serve::serve(serve),
         Some(Command::Debug(debug)) => debug::debug(debug),
     }
 }
