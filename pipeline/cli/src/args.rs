@@ -1,6 +1,6 @@
 //! The command line, as clap derives it. Nothing is decided here.
 
-use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs};
+use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs, serve::ServeArgs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Fetch(FetchArgs),
     /// Write a model folder for others: number format, shards, an adapter put in.
     Export(ExportArgs),
+    /// Serve a model over OpenAI's HTTP protocol.
+    Serve(ServeArgs),
     /// What a model computes, for comparison with other implementations.
     Debug(DebugArgs),
 }

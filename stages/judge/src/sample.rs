@@ -3,33 +3,30 @@
 //! Reads a model folder and `problems`; writes one row per problem and sample. Prompts are
 //! built and tokenised as in training. Sample `i` asks for language `i mod languages` and has
 //! random numbers of its own, keyed by seed, problem, language and number: asking for more
-//! samples adds rows and changes none, and neither batch nor threads matter. Work is cut into
-//! shards of a few hundred samples; an interrupted run goes on with the missing ones.
+//! samples adds rows and changes none, and neither batch nor threads matter. `earlier`, the
+//! generations of the same node with fewer samples, is taken over as it is. The tokens come from
+//! this program (`here`) or from servers that speak OpenAI's protocol (`server`). Work is cut
+//! into shards of a few hundred samples; an interrupted run goes on with the missing ones.
 //!
 //! | in | out |
 //! |---|---|
-//! | `model` tree, `problems` table | `generations` table |
+//! | `model` tree, `problems` table, `earlier` table if bound | `generations` table |
 
+mod asking;
+mod collect;
+mod earlier;
+mod here;
 mod requests;
+mod run;
+mod server;
 #[cfg(test)]
 mod tests;
 
-use crate::sample::requests::{Asked, Unit, shards, units};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use corpus::language::Language;
-use corpus::schema::Generation;
-use corpus::table::{self, Table, TableWriter};
-use corpus::tokens::TokenCounter;
-use engine::{Ctx, Input, Invalid, Output, Progress, Stage};
-use model::checkpoint::{Checkpoint, load_tokenizer};
-use model::config::{Architecture, Config};
-use model::generate::{Decoder, Finish, Request, Sample as Drawn, Sampling, Settings};
-use model::network::Network;
-use model::tokenizer::Tokenizer;
+use engine::{Ctx, Input, Invalid, Output, Stage};
+use model::generate::{Form, Limits, Sampling};
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which problems are asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +54,17 @@ impl Which {
     }
 }
 
+/// Who computes the tokens. They differ in the last bits of their sums, and so in samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// This program.
+    #[default]
+    Iota,
+    /// Servers that speak OpenAI's protocol and answer with token ids: vLLM, `iota serve`.
+    Server,
+}
+
 /// Settings of `sample` that change the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,6 +77,12 @@ pub struct What {
     pub top_p: f64,
     /// Most likely tokens kept; 0 keeps all.
     pub top_k: u64,
+    /// Tokens less likely than this share of the likeliest are dropped; 0 keeps all.
+    pub min_p: f64,
+    /// What logits of tokens that occurred are divided by (multiplied, if negative); 1 is none.
+    pub repetition_penalty: f64,
+    /// Texts that end a program; they are not part of it.
+    pub stop: Vec<String>,
     /// Most tokens of a program; the model's positions bound it as well.
     pub max_new_tokens: u64,
     /// Languages to ask for, in turn.
@@ -77,6 +91,11 @@ pub struct What {
     pub split: Which,
     /// The first so many of them; 0 = all.
     pub max_problems: u64,
+    /// Who computes the tokens: `iota` or `server`.
+    pub engine: Engine,
+    /// How this program keeps weights: `f32`, `bf16` or `int8` (smaller, faster, and another
+    /// model by a little).
+    pub weights: Form,
 }
 
 impl Default for What {
@@ -86,10 +105,27 @@ impl Default for What {
             temperature: 0.8,
             top_p: 1.0,
             top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            stop: Vec::new(),
             max_new_tokens: 1024,
             languages: vec![Language::Python3],
             split: Which::Test,
             max_problems: 0,
+            engine: Engine::Iota,
+            weights: Form::F32,
+        }
+    }
+}
+
+impl What {
+    fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k as usize,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
         }
     }
 }
@@ -102,13 +138,32 @@ pub struct How {
     pub threads: usize,
     /// Programs each thread writes side by side: speed against memory.
     pub slots_per_thread: usize,
+    /// Megabytes of keys and values of all threads together.
+    pub cache_mb: usize,
+    /// With engine `server`: their addresses, all with the same model.
+    pub servers: Vec<String>,
+    /// The name of the model at the servers; empty = `iota-` and the hash of its content.
+    pub model_name: String,
+    /// Most requests at a time to each server; how many are made is found out.
+    pub connections: usize,
+    /// Samples of a request.
+    pub samples_per_request: u64,
+    /// Seconds until a request counts as lost.
+    pub request_timeout_s: u64,
 }
 
 impl Default for How {
     fn default() -> Self {
+        let limits = Limits::default();
         Self {
             threads: 0,
-            slots_per_thread: 24,
+            slots_per_thread: limits.slots_per_thread,
+            cache_mb: limits.cache_bytes >> 20,
+            servers: vec!["http://127.0.0.1:8000".to_owned()],
+            model_name: String::new(),
+            connections: 64,
+            samples_per_request: 16,
+            request_timeout_s: 600,
         }
     }
 }
@@ -118,10 +173,15 @@ pub struct Sample;
 
 impl Stage for Sample {
     const NAME: &'static str = "sample";
+    /// 2: min-p, repetition penalty, stop strings, forms of weights, servers.
     /// 1: first version.
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const ABOUT: &'static str = "Asks a model for programs, many for each problem";
-    const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("problems")];
+    const INPUTS: &'static [Input] = &[
+        Input::tree("model"),
+        Input::table("problems"),
+        Input::table("earlier").optional(),
+    ];
     const OUTPUTS: &'static [Output] = &[Output::table("generations")];
     const SOURCES: &'static [&'static str] = &[
         "judge/src/sample.rs",
@@ -133,6 +193,7 @@ impl Stage for Sample {
         "model/src/generate",
         "model/src/generate.rs",
         "model/src/ops",
+        "model/src/tokenizer",
         "model/src/tokenizer.rs",
         "model/src/weights.rs",
     ];
@@ -162,6 +223,27 @@ impl Stage for Sample {
                 "top_p",
                 "must be above 0 and at most 1, because it is the probability that is kept",
             ),
+            (
+                (0.0..=1.0).contains(&what.min_p),
+                "min_p",
+                "must be at least 0 and at most 1, because it is a share",
+            ),
+            (
+                what.repetition_penalty > 0.0 && what.repetition_penalty.is_finite(),
+                "repetition_penalty",
+                "must be above 0; 1 is none",
+            ),
+            (
+                what.stop.iter().all(|text| !text.is_empty()),
+                "stop",
+                "must have no empty text, which would end every program before it begins",
+            ),
+            (
+                what.engine == Engine::Iota || what.weights == Form::F32,
+                "weights",
+                "is how this program keeps weights: leave it out with engine \"server\", which \
+                 decides for itself",
+            ),
         ];
         sampling
             .into_iter()
@@ -172,242 +254,6 @@ impl Stage for Sample {
         rayon::ThreadPoolBuilder::new()
             .num_threads(how.threads)
             .build()?
-            .install(|| run(what, how, ctx))
-    }
-}
-
-/// What every shard needs.
-struct Asking<'a> {
-    decoder: Decoder,
-    tokenizer: Tokenizer,
-    /// Goes before every prompt, if the tokenizer adds one.
-    beginning: Option<u32>,
-    settings: Settings,
-    ctx: &'a Ctx<'a>,
-}
-
-fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
-    let problems = read_problems(what, ctx)?;
-    let asker = Asking::new(what, how, ctx)?;
-    let units = units(&problems, what.samples, &what.languages);
-    let cuts = shards(&units);
-    let pieces = ctx.shards(cuts.len())?;
-    let missing = pieces.missing();
-    let samples: u64 = missing
-        .iter()
-        .map(|&index| count(&units[cuts[index].clone()]))
-        .sum();
-    let counted = Counted::new(ctx.progress("sample", "tokens", None), samples);
-    for index in missing {
-        ctx.check_cancelled()?;
-        let rows = asker.ask(&units[cuts[index].clone()], &counted)?;
-        pieces.write(index, |path| table::write(path, rows).map(|_| ()))?;
-    }
-    let mut writer = TableWriter::create(&ctx.output("generations"))?;
-    let mut summary = Summary::default();
-    let mut current: Vec<Generation> = Vec::new();
-    for index in 0..cuts.len() {
-        for row in Table::<Generation>::open(&pieces.path(index), "a finished shard")?.rows()? {
-            let row = row?;
-            if current
-                .first()
-                .is_some_and(|first| first.problem_id != row.problem_id)
-            {
-                summary.write(&mut current, &mut writer)?;
-            }
-            current.push(row);
-        }
-    }
-    summary.write(&mut current, &mut writer)?;
-    writer.finish()?;
-    ctx.metric("problems", problems.len() as f64);
-    ctx.metric("samples", summary.samples as f64);
-    ctx.metric("tokens", summary.tokens as f64);
-    ctx.metric(
-        "stopped_share",
-        summary.stopped as f64 / summary.samples.max(1) as f64,
-    );
-    Ok(())
-}
-
-fn read_problems(what: &What, ctx: &Ctx) -> Result<Vec<Asked>> {
-    let label = ctx.label("problems");
-    let mut problems = Vec::new();
-    for row in Table::<Asked>::open(ctx.input("problems")?, &label)?.rows()? {
-        let row = row?;
-        if what.max_problems > 0 && problems.len() as u64 == what.max_problems {
-            break;
-        }
-        if what.split.has(&row.split) {
-            problems.push(row);
-        }
-    }
-    ensure!(
-        !problems.is_empty(),
-        "{label} has no problem of split {:?}: set `split` to \"train\", \"valid\", \"test\" or \"all\"",
-        what.split
-    );
-    Ok(problems)
-}
-
-fn count(units: &[Unit<'_>]) -> u64 {
-    units.iter().map(|unit| unit.samples).sum()
-}
-
-impl<'a> Asking<'a> {
-    fn new(what: &What, how: &How, ctx: &'a Ctx<'a>) -> Result<Self> {
-        let folder = ctx.input("model")?;
-        let Checkpoint { config, parameters } = Checkpoint::load(folder)?;
-        ensure!(
-            config.architecture != Architecture::LlamaScore,
-            "{} is a reward model, which cannot write: bind a language model",
-            ctx.label("model")
-        );
-        let tokenizer = load_tokenizer(folder, &config)?;
-        let beginning = beginning(folder, &config)?;
-        let mut settings =
-            Settings::new(what.max_new_tokens as usize, &config.eos_tokens, ctx.seed());
-        settings.slots_per_thread = how.slots_per_thread;
-        settings.sampling = Sampling {
-            temperature: what.temperature,
-            top_k: what.top_k as usize,
-            top_p: what.top_p,
-        };
-        let decoder = Decoder::new(&Network::new(config), &parameters);
-        Ok(Self {
-            decoder,
-            tokenizer,
-            beginning,
-            settings,
-            ctx,
-        })
-    }
-
-    /// Draws all samples of a shard, in order of unit and number.
-    fn ask(&self, units: &[Unit<'_>], counted: &Counted<'_>) -> Result<Vec<Generation>> {
-        let mut requests = Vec::new();
-        let mut asked = Vec::new();
-        let mut rows = Vec::new();
-        for (place, unit) in units.iter().enumerate() {
-            let mut prompt: Vec<u32> = self.beginning.into_iter().collect();
-            prompt.extend(self.tokenizer.encode(&unit.prompt())?);
-            if prompt.len() >= self.decoder.config().max_positions {
-                // Every problem has all its rows: what cannot be asked counts as unanswered.
-                self.ctx.warn(format!(
-                    "{} is not asked: its prompt has {} tokens, the model {} positions",
-                    unit.problem_id(),
-                    prompt.len(),
-                    self.decoder.config().max_positions
-                ));
-                rows.extend((0..unit.samples).map(|index| (place, unit.unanswered(index))));
-                continue;
-            }
-            requests.push(Request {
-                key: unit.key(),
-                prompt,
-                samples: unit.samples as usize,
-                first_sample: unit.first as usize,
-            });
-            asked.push(place);
-        }
-        let drawn = self
-            .decoder
-            .generate(&requests, &self.settings, &|sample| {
-                counted.add(sample.tokens.len() as u64);
-                if self.ctx.cancelled() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            })?;
-        self.ctx.check_cancelled()?;
-        for sample in drawn {
-            let place = asked[sample.request];
-            rows.push((place, self.row(&units[place], sample)?));
-        }
-        // Stable, so a unit's samples stay in order; a problem's units must stay together.
-        rows.sort_by_key(|(place, _)| *place);
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
-    }
-
-    fn row(&self, unit: &Unit<'_>, drawn: Drawn) -> Result<Generation> {
-        let stopped = drawn.finish == Finish::Stop;
-        let text = &drawn.tokens[..drawn.tokens.len() - usize::from(stopped)];
-        Ok(Generation {
-            text: self.tokenizer.decode(text, true)?,
-            log_prob: drawn
-                .log_probs
-                .iter()
-                .map(|&log_prob| f64::from(log_prob))
-                .sum(),
-            finish: if stopped { "stop" } else { "length" }.to_owned(),
-            token_ids: drawn.tokens,
-            ..unit.unanswered(drawn.sample as u64 - unit.first)
-        })
-    }
-}
-
-/// The beginning-of-sequence token, by the rule that `mix` counts with.
-fn beginning(folder: &Path, config: &Config) -> Result<Option<u32>> {
-    if TokenCounter::load(folder, "the model's tokenizer")?.prompt("")? == 0 {
-        return Ok(None);
-    }
-    let missing = || {
-        format!(
-            "{}: the tokenizer adds a token that config.json does not name as bos_token_id",
-            folder.display()
-        )
-    };
-    config.bos_token.with_context(missing).map(Some)
-}
-
-/// Progress in tokens, with the total guessed from the samples so far.
-struct Counted<'a> {
-    progress: Progress<'a>,
-    samples: u64,
-    done: AtomicU64,
-    tokens: AtomicU64,
-}
-
-impl<'a> Counted<'a> {
-    fn new(progress: Progress<'a>, samples: u64) -> Self {
-        Self {
-            progress,
-            samples,
-            done: AtomicU64::new(0),
-            tokens: AtomicU64::new(0),
-        }
-    }
-
-    fn add(&self, tokens: u64) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        let all = self.tokens.fetch_add(tokens, Ordering::Relaxed) + tokens;
-        self.progress.set_total(all * self.samples.max(done) / done);
-        self.progress.inc(tokens);
-    }
-}
-
-#[derive(Default)]
-struct Summary {
-    samples: u64,
-    tokens: u64,
-    stopped: u64,
-}
-
-impl Summary {
-    /// Writes the rows of one problem in order of their number and forgets them.
-    fn write(
-        &mut self,
-        rows: &mut Vec<Generation>,
-        writer: &mut TableWriter<Generation>,
-    ) -> Result<()> {
-        rows.sort_by_key(|row| row.sample);
-        for row in rows.drain(..) {
-            self.samples += 1;
-            self.tokens += row.token_ids.len() as u64;
-            self.stopped += u64::from(row.finish == "stop");
-            writer.push(row)?;
-        }
-        Ok(())
+            .install(|| run::run(what, how, ctx))
     }
 }

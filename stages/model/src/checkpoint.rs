@@ -255,6 +255,31 @@ pub fn load_config(folder: &Path) -> Result<Config> {
         .with_context(|| format!("reading {}", path.display()))
 }
 
+/// A name for the model in a folder that says what it is: `iota-` and 16 digits of a hash over its
+/// configuration, tokenizer and weights.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn content_name(folder: &Path) -> Result<String> {
+    let mut files = BTreeSet::new();
+    for entry in fs_err::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".safetensors") || ["config.json", "tokenizer.json"].contains(&&*name) {
+            files.insert(name);
+        }
+    }
+    let mut all = blake3::Hasher::new_derive_key("iota model name v1");
+    for name in files {
+        let mut file = blake3::Hasher::new();
+        file.update_mmap_rayon(folder.join(&name))
+            .with_context(|| format!("reading {}", folder.join(&name).display()))?;
+        all.update(name.as_bytes());
+        all.update(&[0]);
+        all.update(file.finalize().as_bytes());
+    }
+    Ok(format!("iota-{}", &all.finalize().to_hex()[..16]))
+}
+
 /// Reads the `tokenizer.json` of a folder and checks it against the configuration.
 ///
 /// # Errors

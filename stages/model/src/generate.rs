@@ -1,33 +1,44 @@
 //! Sampling token sequences from a network: prompts prefilled once, many samples each.
 //!
-//! Called by the judge's sampling and by PPO rollouts. Every thread runs its own batch of
-//! slots over a shared queue and refills a slot as soon as its sequence ends; the keys and
-//! values of a prompt are computed once and shared by its samples. A sample is a function of
-//! weights, prompt, settings, `seed`, request key and sample index alone: random draws come
-//! from a stream keyed by these, and the arithmetic of a row does not depend on the rows
-//! beside it (see `packed`), so batch size, thread count and order change nothing.
+//! Called by the judge's sampling, by PPO rollouts and by `iota serve`. Every thread runs its own
+//! batch of sequences over a shared queue and takes the next as soon as one ends (`worker`); keys
+//! and values lie in pages of a bounded pool, and samples share those of their prompt (`cache`).
+//! A sample is a function of weights, prompt, settings, `seed`, request key and sample index
+//! alone: random draws come from a stream keyed by these (`slot`), and the arithmetic of a row
+//! does not depend on the rows beside it (`packed`, `quantized`), so batch size, thread count,
+//! memory and order change nothing.
 
 mod attend;
 mod cache;
 mod decoder;
+mod linear;
+mod numbers;
 mod packed;
+mod page;
+mod quantized;
 mod queue;
 mod sampling;
+mod settings;
+mod slot;
 mod worker;
 
 use std::ops::ControlFlow;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Result, ensure};
 use rayon::prelude::*;
 
 pub use decoder::Decoder;
+pub use linear::Form;
+pub use queue::{Queue, Task};
 pub use sampling::Sampling;
+pub use settings::{Limits, Settings};
 
-use queue::Queue;
+use page::Pool;
+use worker::{State, Worker};
 
 /// A prompt and how many samples are wanted of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// What the random stream is keyed by, such as the problem's identifier.
     pub key: String,
@@ -38,34 +49,8 @@ pub struct Request {
     /// Index of the first sample: 10 with `samples` 5 draws samples 10 to 14, so that a long
     /// job can be cut anywhere.
     pub first_sample: usize,
-}
-
-/// How to sample.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// The distribution.
-    pub sampling: Sampling,
-    /// Most tokens of a completion; the model's positions bound it as well.
-    pub max_tokens: usize,
-    /// Tokens that end a completion, usually the end-of-sequence tokens.
-    pub stop_tokens: Vec<u32>,
-    /// Key of all random streams.
-    pub seed: u64,
-    /// Sequences each thread decodes side by side; changes speed and memory, never a token.
-    pub slots_per_thread: usize,
-}
-
-impl Settings {
-    /// Plain sampling at temperature 1 with 24 slots per thread.
-    pub fn new(max_tokens: usize, stop_tokens: &[u32], seed: u64) -> Self {
-        Self {
-            sampling: Sampling::default(),
-            max_tokens,
-            stop_tokens: stop_tokens.to_vec(),
-            seed,
-            slots_per_thread: 24,
-        }
-    }
+    /// The adapter that acts, by [`Decoder::adapt`].
+    pub adapter: Option<usize>,
 }
 
 /// Why a completion ended.
@@ -73,6 +58,8 @@ impl Settings {
 pub enum Finish {
     /// A stop token was drawn; it is the last token.
     Stop,
+    /// A stop string came up; the text ends before it, the tokens do not.
+    StopString,
     /// `max_tokens` or the model's positions were reached.
     Length,
 }
@@ -88,9 +75,16 @@ pub struct Sample {
     pub tokens: Vec<u32>,
     /// Log-probability of each token under the model itself: temperature 1, nothing cut.
     pub log_probs: Vec<f32>,
+    /// Log-probability of each token under the distribution that it was drawn from.
+    pub processed_log_probs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,
+    /// Bytes of the text before the stop string, if one ended it.
+    pub text_end: Option<usize>,
 }
+
+/// Sees a sample after each of its tokens, and whether that was the last; breaks to cancel the task.
+pub type Observer<'a, T> = dyn Fn(&T, &Sample, bool) -> ControlFlow<()> + Sync + 'a;
 
 impl Decoder {
     /// Draws every sample of every request, in order of (request, sample). `observe` sees each
@@ -98,55 +92,36 @@ impl Decoder {
     /// given up and the samples finished so far are returned.
     ///
     /// # Errors
-    /// A prompt is empty, longer than the model's positions, or has an unknown token; a
-    /// setting is out of range; the model's probabilities are not numbers.
+    /// As [`Decoder::check`]; the model's probabilities are not numbers.
     pub fn generate(
         &self,
         requests: &[Request],
         settings: &Settings,
+        limits: Limits,
         observe: &(dyn Fn(&Sample) -> ControlFlow<()> + Sync),
     ) -> Result<Vec<Sample>> {
-        settings.sampling.validate()?;
-        ensure!(
-            settings.max_tokens > 0,
-            "max_tokens is 0: nothing to sample"
-        );
-        ensure!(settings.slots_per_thread > 0, "slots_per_thread is 0");
+        let queue = Queue::default();
+        let settings = Arc::new(settings.clone());
         for request in requests {
-            let (config, key) = (self.config(), &request.key);
-            ensure!(!request.prompt.is_empty(), "the prompt of {key} is empty");
-            ensure!(
-                request.prompt.len() < config.max_positions,
-                "the prompt of {key} has {} tokens and the model {} positions: cut the prompt",
-                request.prompt.len(),
-                config.max_positions
-            );
-            if let Some(id) = request
-                .prompt
-                .iter()
-                .find(|&&id| id as usize >= config.vocab_size)
-            {
-                anyhow::bail!(
-                    "the prompt of {key} has token {id}: the tokenizer is not the model's"
-                );
-            }
-        }
-        let queue = Queue::new(requests);
-        let finished = Mutex::new(Vec::new());
-        (0..rayon::current_num_threads())
-            .into_par_iter()
-            .with_max_len(1)
-            .for_each(|_| {
-                worker::run(self, &queue, settings, &|sample| {
-                    if observe(&sample).is_break() {
-                        queue.close();
-                    }
-                    finished
-                        .lock()
-                        .expect("no thread panics while pushing")
-                        .push(sample);
-                });
+            self.check(request, &settings)?;
+            queue.push(Task {
+                request: request.clone(),
+                settings: Arc::clone(&settings),
+                tag: (),
             });
+        }
+        queue.close();
+        let finished = Mutex::new(Vec::new());
+        self.serve(&queue, limits, &|(), sample, last| {
+            if last {
+                if observe(sample).is_break() {
+                    queue.abandon();
+                }
+                let mut finished = finished.lock().expect("no thread panics while pushing");
+                finished.push(sample.clone());
+            }
+            ControlFlow::Continue(())
+        })?;
         let mut samples = finished
             .into_inner()
             .expect("no thread panicked while pushing");
@@ -159,5 +134,35 @@ impl Decoder {
             );
         }
         Ok(samples)
+    }
+
+    /// Draws samples as tasks come, on all threads of the current pool, until the queue is closed
+    /// and empty or abandoned; returns the most bytes that keys and values took.
+    ///
+    /// # Errors
+    /// The limits leave no room.
+    pub fn serve<T: Send + Sync>(
+        &self,
+        queue: &Queue<T>,
+        limits: Limits,
+        observer: &Observer<'_, T>,
+    ) -> Result<usize> {
+        ensure!(limits.slots_per_thread > 0, "slots_per_thread is 0");
+        let pool = Pool::new(self.config(), self.form(), limits.cache_bytes);
+        (0..rayon::current_num_threads())
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|_| {
+                let worker = Worker {
+                    decoder: self,
+                    queue,
+                    pool: &pool,
+                    slots: limits.slots_per_thread,
+                    observer,
+                    state: State::default(),
+                };
+                worker.run();
+            });
+        Ok(pool.peak_bytes())
     }
 }

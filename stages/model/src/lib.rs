@@ -8,7 +8,7 @@
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
-//! use model::{batch::Batch, checkpoint::{Checkpoint, load_tokenizer}, generate::{Decoder, Request, Settings}};
+//! use model::{batch::Batch, checkpoint::{Checkpoint, load_tokenizer}, generate::{Decoder, Limits, Request, Settings}};
 //! use model::{lora::{self, Adapter, LoraConfig}, weights::Weights};
 //! use model::{network::{Network, Workspace}, optimizer::{self, AdamW, AdamWConfig}};
 //!
@@ -45,9 +45,9 @@
 //!
 //! // Sampling.
 //! let decoder = Decoder::new(&network, &parameters);
-//! let request = Request { key: "problem-7".into(), prompt: tokenizer.encode("2 + 2 =")?, samples: 100, first_sample: 0 };
+//! let request = Request { key: "problem-7".into(), prompt: tokenizer.encode("2 + 2 =")?, samples: 100, ..Request::default() };
 //! let settings = Settings::new(64, &config.eos_tokens, 0);
-//! let samples = decoder.generate(&[request], &settings, &|_| std::ops::ControlFlow::Continue(()))?;
+//! let samples = decoder.generate(&[request], &settings, Limits::default(), &|_| std::ops::ControlFlow::Continue(()))?;
 //! println!("{} nats per token, {}", nll.sum / nll.tokens as f64, tokenizer.decode(&samples[0].tokens, true)?);
 //! Checkpoint { config, parameters }.save(std::path::Path::new("out"), Some(folder))?;
 //! # Ok(()) }

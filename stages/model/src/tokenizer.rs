@@ -4,12 +4,14 @@
 //! completion are encoded separately and their ids concatenated, so a boundary never depends
 //! on what follows it.
 
+mod stream;
 mod train;
 
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 
+pub use stream::TextStream;
 pub use train::{SpecialTokens, train_byte_level_bpe};
 
 /// A loaded `tokenizer.json`.

@@ -16,6 +16,7 @@ mod plan;
 mod recipe;
 mod run;
 mod seeds;
+pub(crate) mod serve;
 mod show;
 mod verify;
 mod why;
@@ -52,6 +53,7 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
         Some(Command::JudgeSuite(args)) => judge_suite::judge_suite(args),
         Some(Command::Fetch(fetch)) => fetch::fetch(fetch),
         Some(Command::Export(export)) => export::export(export),
+        Some(Command::Serve(serve)) => serve::serve(serve),
         Some(Command::Debug(debug)) => debug::debug(debug),
     }
 }

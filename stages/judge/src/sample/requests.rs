@@ -6,6 +6,7 @@
 use corpus::language::Language;
 use corpus::prompt::prompt;
 use corpus::schema::Generation;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Samples of one unit, at most: what a kill can cost is bounded.
@@ -71,18 +72,22 @@ impl Unit<'_> {
     }
 }
 
-/// All units, problem by problem; sample `i` of a problem has language `i mod languages`.
+/// All units, problem by problem; sample `i` of a problem has language `i mod languages`, and the
+/// first so many of a problem are `there` already.
 pub(super) fn units<'a>(
     problems: &'a [Asked],
     samples: u64,
     languages: &[Language],
+    there: &BTreeMap<String, u64>,
 ) -> Vec<Unit<'a>> {
     let mut units = Vec::new();
     let many = languages.len() as u64;
     for problem in problems {
         for (turn, &language) in (0..).zip(languages) {
-            let mine = (samples + many - 1 - turn) / many;
-            for first in (0..mine).step_by(UNIT_SAMPLES as usize) {
+            let turns = |samples: u64| (samples + many - 1 - turn) / many;
+            let mine = turns(samples);
+            let had = turns(there.get(&problem.problem_id).copied().unwrap_or(0));
+            for first in (had..mine).step_by(UNIT_SAMPLES as usize) {
                 let samples = UNIT_SAMPLES.min(mine - first);
                 units.push(Unit {
                     problem,
@@ -115,7 +120,7 @@ pub(super) fn shards(units: &[Unit<'_>]) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
 
-    fn numbers(samples: u64) -> Vec<(u32, String)> {
+    fn numbers(samples: u64, had: u64) -> Vec<(u32, String)> {
         let problem = Asked {
             problem_id: "p".into(),
             name: "P".into(),
@@ -123,7 +128,9 @@ mod tests {
             description: "Do.".into(),
         };
         let problems = [problem];
-        let units = units(&problems, samples, &[Language::Python3, Language::Cpp]);
+        let languages = [Language::Python3, Language::Cpp];
+        let there = BTreeMap::from([("p".to_owned(), had)]);
+        let units = units(&problems, samples, &languages, &there);
         let rows = units
             .iter()
             .flat_map(|unit| (0..unit.samples).map(|index| unit.unanswered(index)));
@@ -136,11 +143,14 @@ mod tests {
     #[test]
     fn languages_take_turns_and_more_samples_only_add() {
         for samples in [1, 2, 7, 300, 1001] {
-            let found = numbers(samples);
+            let found = numbers(samples, 0);
             assert_eq!(found.len() as u64, samples);
             for (index, (sample, language)) in found.iter().enumerate() {
                 assert_eq!(*sample as usize, index);
                 assert_eq!(language, if index % 2 == 0 { "python3" } else { "cpp" });
+            }
+            for had in [1, 2, 7, 300].into_iter().filter(|had| *had <= samples) {
+                assert_eq!(numbers(samples, had), found[had as usize..]);
             }
         }
     }

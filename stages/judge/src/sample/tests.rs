@@ -20,7 +20,7 @@ const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "vocab_size": 25
     "max_position_embeddings": 96, "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2}"#;
 
 /// A model that writes nonsense, and three problems, of which one cannot be asked.
-fn world(root: &Path) {
+pub(super) fn world(root: &Path) {
     let texts = ["abc"].into_iter();
     let bytes = train_byte_level_bpe(texts, 259, &SpecialTokens::default()).unwrap();
     let config = Config::from_json(CONFIG).unwrap();
@@ -56,18 +56,28 @@ impl Sink for Canceller {
     }
 }
 
-fn sample(
+pub(super) fn sample(
     root: &Path,
     store: &str,
     settings: &str,
     sink: &dyn Sink,
     cancel: &AtomicBool,
 ) -> Result<(Address, Vec<Generation>), Error> {
-    let text = format!(
-        "seed = 5\n[sample]\ninputs = {{ model = \"file:{0}/model\", problems = \"file:{0}/problems.parquet\" }}\n\
-         languages = [\"python3\", \"cpp\"]\ntemperature = 1.0\nmax_new_tokens = 6\n{settings}\n",
-        root.display()
-    );
+    let defaults = [
+        format!(
+            "inputs = {{ model = \"file:{0}/model\", problems = \"file:{0}/problems.parquet\" }}",
+            root.display()
+        ),
+        "languages = [\"python3\", \"cpp\"]".to_owned(),
+        "temperature = 1.0".to_owned(),
+        "max_new_tokens = 6".to_owned(),
+    ];
+    let given = |line: &str| {
+        let name = line.split(' ').next().unwrap();
+        settings.lines().any(|line| line.starts_with(name))
+    };
+    let defaults: Vec<String> = defaults.into_iter().filter(|line| !given(line)).collect();
+    let text = format!("seed = 5\n[sample]\n{}\n{settings}\n", defaults.join("\n"));
     let path = root.join(format!("{store}.toml"));
     fs_err::write(&path, text).unwrap();
     let registry = Registry::new(vec![define::<Sample>()], &[]);
@@ -87,7 +97,7 @@ fn sample(
     Ok((address, rows))
 }
 
-fn quietly(root: &Path, store: &str, settings: &str) -> (Address, Vec<Generation>) {
+pub(super) fn quietly(root: &Path, store: &str, settings: &str) -> (Address, Vec<Generation>) {
     let cancel = AtomicBool::new(false);
     sample(root, store, settings, &engine::event::Silent, &cancel).unwrap()
 }
@@ -144,10 +154,72 @@ fn threads_slots_and_interruptions_change_no_byte() {
     let settings = "samples = 900\n[sample.how]\n";
     let (whole, rows) = quietly(directory.path(), "whole", &format!("{settings}threads = 1"));
     assert_eq!(rows.len(), 2700);
-    let how = format!("{settings}threads = 3\nslots_per_thread = 7");
+    let how = format!("{settings}threads = 3\nslots_per_thread = 7\ncache_mb = 0");
     assert_eq!(quietly(directory.path(), "other", &how).0, whole);
     let canceller = Canceller::default();
     let cut = sample(directory.path(), "cut", settings, &canceller, &canceller.0);
     assert!(matches!(&cut, Err(Error::Interrupted)) || cut.is_ok());
     assert_eq!(quietly(directory.path(), "cut", settings).0, whole);
+}
+
+#[test]
+fn earlier_samples_are_taken_over_and_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    world(root);
+    let earlier = |address: &Address| {
+        let path = Store::open(root.join("few"))
+            .unwrap()
+            .checkout(*address)
+            .unwrap();
+        format!(
+            "inputs = {{ model = \"file:{0}/model\", problems = \"file:{0}/problems.parquet\", \
+             earlier = \"file:{1}\" }}",
+            root.display(),
+            path.display()
+        )
+    };
+    let (few, _) = quietly(root, "few", "samples = 3");
+    let (many, _) = quietly(root, "many", "samples = 8");
+    let inputs = earlier(&few);
+    assert_eq!(
+        quietly(root, "grown", &format!("samples = 8\n{inputs}")).0,
+        many
+    );
+    // Fewer than there are: the first of them.
+    let (two, _) = quietly(root, "two", "samples = 2");
+    assert_eq!(
+        quietly(root, "cut", &format!("samples = 2\n{inputs}")).0,
+        two
+    );
+    let fails = |store: &str, settings: &str| {
+        let cancel = AtomicBool::new(false);
+        let settings = format!("{settings}\n{inputs}");
+        let error = sample(root, store, &settings, &engine::event::Silent, &cancel).unwrap_err();
+        format!("{error:?}")
+    };
+    assert!(fails("hot", "samples = 8\ntemperature = 0.5").contains("has another program"));
+    assert!(fails("cpp", "samples = 8\nlanguages = [\"cpp\"]").contains("the same `languages`"));
+    assert!(fails("first", "samples = 8\nmax_problems = 1").contains("no such problem"));
+}
+
+#[test]
+fn stop_strings_are_not_part_of_a_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    world(root);
+    let (_, free) = quietly(root, "free", "samples = 6");
+    let (_, cut) = quietly(
+        root,
+        "cut",
+        "samples = 6\nstop = [\"e\", \"t\", \"a\", \"1\", \"(\"]",
+    );
+    for (free, cut) in free.iter().zip(&cut) {
+        let end = free
+            .text
+            .find(['e', 't', 'a', '1', '('])
+            .unwrap_or(free.text.len());
+        assert_eq!(cut.text, free.text[..end]);
+        assert!(free.token_ids.starts_with(&cut.token_ids));
+    }
 }

@@ -1,133 +1,128 @@
-//! Keys and values of decoded positions.
+//! The keys and values of one sequence: a table of pages.
 //!
-//! Used by `decoder`. A cache belongs to one sequence and may continue a [`Prefix`] that many
-//! sequences share. Per layer and head, keys are stored `[D][capacity]`, so that one query
-//! meets many keys in one vector instruction, and values `[capacity][D]`.
+//! Used by `decoder` and `worker`. A sequence that goes on from a prompt shares its pages, and
+//! copies the last one when it first writes into it. Where a position lies depends on the
+//! position alone, so a sequence that is computed again meets the same sums.
 
 use std::sync::Arc;
 
+use super::numbers::{Brief, Kept, Numbers};
+use super::page::{PAGE, Page, Pool};
 use crate::config::Config;
-use crate::generate::attend::BLOCK;
 
-/// Keys and values of one sequence from position `start()` on.
+/// Pages of one sequence, position 0 first.
+#[derive(Clone, Default)]
 pub(super) struct Cache {
-    prefix: Option<Arc<Prefix>>,
-    stored: Stored,
+    pages: Vec<Arc<Page>>,
 }
 
-/// A finished prompt.
-pub(super) struct Prefix {
-    stored: Stored,
-    tokens: usize,
-    /// Logits of the token after the prompt.
-    pub(super) logits: Vec<f32>,
-}
-
-struct Stored {
-    kv_heads: usize,
-    head_dim: usize,
-    capacity: usize,
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-/// A run of keys and values of one head.
+/// Where a head's keys and values lie in a page.
 #[derive(Clone, Copy)]
-pub(super) struct Run<'a> {
-    /// `[D][capacity]`.
-    pub(super) keys: &'a [f32],
-    /// `[capacity][D]`.
-    pub(super) values: &'a [f32],
-    pub(super) capacity: usize,
-    /// Positions in use.
-    pub(super) length: usize,
+pub(super) struct Place {
+    /// Index of the first key; values follow the keys.
+    start: usize,
+    head_dim: usize,
 }
 
-impl Stored {
-    fn new(config: &Config, tokens: usize) -> Self {
-        let capacity = tokens.next_multiple_of(BLOCK);
-        let length = config.layers * config.kv_width() * capacity;
+impl Place {
+    pub(super) fn new(config: &Config, layer: usize, kv_head: usize) -> Self {
+        let size = 2 * config.head_dim * PAGE;
         Self {
-            kv_heads: config.kv_heads,
+            start: (layer * config.kv_heads + kv_head) * size,
             head_dim: config.head_dim,
-            capacity,
-            keys: vec![0.0; length],
-            values: vec![0.0; length],
         }
     }
 
-    fn run(&self, layer: usize, head: usize, length: usize) -> Run<'_> {
-        let size = self.head_dim * self.capacity;
-        let at = (layer * self.kv_heads + head) * size;
-        Run {
-            keys: &self.keys[at..at + size],
-            values: &self.values[at..at + size],
-            capacity: self.capacity,
-            length,
-        }
+    /// Keys `[D][PAGE]` and values `[PAGE][D]`.
+    pub(super) fn of<K: Kept>(self, page: &Page) -> (&[K], &[K]) {
+        K::of(&page.data)[self.start..][..2 * self.head_dim * PAGE].split_at(self.head_dim * PAGE)
     }
 }
 
 impl Cache {
-    /// Room for `tokens` positions.
-    pub(super) fn new(config: &Config, tokens: usize) -> Self {
-        Self {
-            prefix: None,
-            stored: Stored::new(config, tokens),
-        }
-    }
-
-    /// Forgets its sequence and continues `prefix`.
-    pub(super) fn restart(&mut self, prefix: Arc<Prefix>) {
-        self.prefix = Some(prefix);
-    }
-
-    fn start(&self) -> usize {
-        self.prefix.as_ref().map_or(0, |prefix| prefix.tokens)
-    }
-
-    /// Stores the key and value of all heads, `[kv_heads D]` each.
-    pub(super) fn store(&mut self, layer: usize, position: usize, key: &[f32], value: &[f32]) {
-        let slot = position - self.start();
-        let Stored {
-            kv_heads,
-            head_dim,
-            capacity,
-            keys,
-            values,
-        } = &mut self.stored;
-        for head in 0..*kv_heads {
-            let at = (layer * *kv_heads + head) * *head_dim * *capacity;
-            let part = head * *head_dim..(head + 1) * *head_dim;
-            for (index, value) in key[part.clone()].iter().enumerate() {
-                keys[at + index * *capacity + slot] = *value;
+    /// Makes room to write positions `from..to`; says whether the pool had the pages.
+    pub(super) fn reserve(
+        &mut self,
+        pool: &Arc<Pool>,
+        from: usize,
+        to: usize,
+        beyond: bool,
+    ) -> bool {
+        for index in from / PAGE..to.div_ceil(PAGE) {
+            let present = self.pages.get_mut(index);
+            if let Some(page) = present
+                && Arc::get_mut(page).is_some()
+            {
+                continue;
             }
-            values[at + slot * *head_dim..][..*head_dim].copy_from_slice(&value[part]);
+            let Some(mut own) = pool.take(beyond) else {
+                return false;
+            };
+            if let Some(page) = self.pages.get_mut(index) {
+                own.data.copy_from(&page.data);
+                *page = Arc::new(own);
+            } else {
+                self.pages.push(Arc::new(own));
+            }
+        }
+        true
+    }
+
+    /// Stores a layer's keys and values of all heads, `[kv_heads D]` each; `reserve` comes first.
+    pub(super) fn store(
+        &mut self,
+        config: &Config,
+        layer: usize,
+        position: usize,
+        key: &[f32],
+        value: &[f32],
+    ) {
+        let page = Arc::get_mut(&mut self.pages[position / PAGE]).expect("the page was reserved");
+        let at = (layer, position % PAGE);
+        match page.data {
+            Numbers::Full(_) => store::<f32>(page, config, at, key, value),
+            Numbers::Brief(_) => store::<Brief>(page, config, at, key, value),
         }
     }
 
-    /// What a query at `position` sees: the prefix, then the own positions up to it.
-    pub(super) fn runs(&self, layer: usize, head: usize, position: usize) -> [Run<'_>; 2] {
-        let own = self.stored.run(layer, head, position + 1 - self.start());
-        let before = match &self.prefix {
-            Some(prefix) => prefix.stored.run(layer, head, prefix.tokens),
-            None => self.stored.run(layer, head, 0),
-        };
-        [before, own]
+    /// Whether numbers are kept in bfloat16.
+    pub(super) fn is_brief(&self) -> bool {
+        let first = self.pages.first();
+        first.is_some_and(|page| matches!(page.data, Numbers::Brief(_)))
     }
 
-    /// Turns the cache of a whole prompt into a shareable prefix.
-    pub(super) fn into_prefix(self, tokens: usize, logits: Vec<f32>) -> Prefix {
-        Prefix {
-            stored: self.stored,
-            tokens,
-            logits,
+    /// The pages of positions `0..length`, each with how many of its positions are among them.
+    pub(super) fn pages(&self, length: usize) -> impl Iterator<Item = (&Page, usize)> {
+        let starts = (0..length).step_by(PAGE);
+        starts
+            .zip(&self.pages)
+            .map(move |(start, page)| (&**page, PAGE.min(length - start)))
+    }
+}
+
+fn store<K: Kept>(
+    page: &mut Page,
+    config: &Config,
+    (layer, slot): (usize, usize),
+    key: &[f32],
+    value: &[f32],
+) {
+    let dim = config.head_dim;
+    let data = K::of_mut(&mut page.data);
+    let heads = key.chunks_exact(dim).zip(value.chunks_exact(dim));
+    for (head, (key, value)) in heads.enumerate() {
+        let start = Place::new(config, layer, head).start;
+        let (keys, values) = data[start..][..2 * dim * PAGE].split_at_mut(dim * PAGE);
+        for (keys, key) in keys.as_chunks_mut::<PAGE>().0.iter_mut().zip(key) {
+            keys[slot] = K::new(*key);
+        }
+        for (kept, value) in values[slot * dim..][..dim].iter_mut().zip(value) {
+            *kept = K::new(*value);
         }
     }
 }
 
-impl Prefix {
-    pub(super) fn tokens(&self) -> usize {
-        self.tokens
-    }
+/// Pages that hold this many positions.
+pub(super) fn pages_of(positions: usize) -> usize {
+    positions.div_ceil(PAGE)
 }

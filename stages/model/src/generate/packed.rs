@@ -1,9 +1,10 @@
 //! A linear layer whose weights are laid out for decoding: panels of 16 outputs, `[in][16]`.
 //!
-//! Used by `decoder`. Every output is one chain of fused multiply-adds over the inputs in
+//! Used by `linear`. Every output is one chain of fused multiply-adds over the inputs in
 //! order, whatever the number of rows, so a row's result has the same bits alone and in any
 //! batch; general matrix products choose other kernels for other sizes and do not promise it.
 
+use super::numbers::{Brief, Kept, Numbers};
 use crate::ops::vector::vectorised;
 
 /// Outputs of a panel: two AVX registers.
@@ -15,22 +16,28 @@ const TILE: usize = 6;
 pub(super) struct Packed {
     inputs: usize,
     outputs: usize,
-    panels: Vec<f32>,
+    panels: Numbers,
 }
 
 impl Packed {
     /// Packs matrices `[out, in]` one below the other.
     pub(super) fn new(parts: &[&[f32]], inputs: usize) -> Self {
+        Self::in_form(false, parts, inputs)
+    }
+
+    /// As [`Packed::new`], in bfloat16 if `brief`.
+    pub(super) fn in_form(brief: bool, parts: &[&[f32]], inputs: usize) -> Self {
         let outputs = parts.iter().map(|part| part.len() / inputs).sum::<usize>();
-        let mut panels = vec![0.0; outputs.next_multiple_of(PANEL) * inputs];
+        let mut panels = Numbers::zeros(brief, outputs.next_multiple_of(PANEL) * inputs);
         for (output, row) in parts
             .iter()
             .flat_map(|part| part.chunks_exact(inputs))
             .enumerate()
         {
-            let panel = &mut panels[output / PANEL * PANEL * inputs..];
-            for (input, value) in row.iter().enumerate() {
-                panel[input * PANEL + output % PANEL] = *value;
+            let first = output / PANEL * PANEL * inputs + output % PANEL;
+            match &mut panels {
+                Numbers::Full(panels) => spread(&mut panels[first..], row),
+                Numbers::Brief(panels) => spread(&mut panels[first..], row),
             }
         }
         Self {
@@ -40,22 +47,46 @@ impl Packed {
         }
     }
 
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Bytes of the weights.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.panels {
+            Numbers::Full(panels) => size_of_val(&panels[..]),
+            Numbers::Brief(panels) => size_of_val(&panels[..]),
+        }
+    }
+
     /// `y = x Wᵀ`, or `y += x Wᵀ`; `x` is `[rows, in]`, `y` `[rows, out]`.
     pub(super) fn apply(&self, y: &mut [f32], accumulate: bool, x: &[f32], scratch: &mut Vec<f32>) {
         scratch.clear();
-        for tile in x.chunks(TILE * self.inputs) {
-            let rows = tile.len() / self.inputs;
+        let mut rest = x;
+        while !rest.is_empty() {
+            let rows = tile(rest.len() / self.inputs, TILE);
+            let (tile, after) = rest.split_at(rows * self.inputs);
             for input in 0..self.inputs {
                 scratch.extend((0..rows).map(|row| tile[row * self.inputs + input]));
             }
+            rest = after;
         }
         let sizes = Sizes {
             inputs: self.inputs,
             outputs: self.outputs,
             accumulate,
         };
-        multiply(y, scratch, &self.panels, sizes);
+        match &self.panels {
+            Numbers::Full(panels) => multiply_full(y, scratch, panels, sizes),
+            Numbers::Brief(panels) => multiply_brief(y, scratch, panels, sizes),
+        }
     }
+}
+
+/// Rows of the next tile when `left` are left: as equal as they can be, since a tile of few rows
+/// waits for its weights.
+pub(super) fn tile(left: usize, most: usize) -> usize {
+    left.div_ceil(left.div_ceil(most))
 }
 
 #[derive(Clone, Copy)]
@@ -65,21 +96,44 @@ struct Sizes {
     accumulate: bool,
 }
 
+/// Writes a row of weights into a panel, of which `panel` begins at its output.
+fn spread<K: Kept>(panel: &mut [K], row: &[f32]) {
+    for (kept, value) in panel.iter_mut().step_by(PANEL).zip(row) {
+        *kept = K::new(*value);
+    }
+}
+
 vectorised! {
-    /// `tiles` holds `x` cut into tiles of up to 6 rows, each stored `[in][rows]`.
-    fn multiply(y: &mut [f32], tiles: &[f32], panels: &[f32], sizes: Sizes) {
-        for (index, panel) in panels.chunks_exact(PANEL * sizes.inputs).enumerate() {
-            let first = index * PANEL;
-            let y_tiles = y.chunks_mut(TILE * sizes.outputs);
-            for (tile, y) in tiles.chunks(TILE * sizes.inputs).zip(y_tiles) {
-                match tile.len() / sizes.inputs {
-                    1 => multiply_tile::<1>(y, tile, panel, first, sizes),
-                    2 => multiply_tile::<2>(y, tile, panel, first, sizes),
-                    3 => multiply_tile::<3>(y, tile, panel, first, sizes),
-                    4 => multiply_tile::<4>(y, tile, panel, first, sizes),
-                    5 => multiply_tile::<5>(y, tile, panel, first, sizes),
-                    _ => multiply_tile::<TILE>(y, tile, panel, first, sizes),
-                }
+    fn multiply_full(y: &mut [f32], tiles: &[f32], panels: &[f32], sizes: Sizes) {
+        multiply(y, tiles, panels, sizes);
+    }
+}
+vectorised! {
+    fn multiply_brief(y: &mut [f32], tiles: &[f32], panels: &[Brief], sizes: Sizes) {
+        multiply(y, tiles, panels, sizes);
+    }
+}
+
+/// `tiles` holds `x` cut into tiles of up to 6 rows, each stored `[in][rows]`.
+#[inline(always)]
+#[allow(clippy::inline_always)] // must vectorise inside its callers
+fn multiply<K: Kept>(y: &mut [f32], tiles: &[f32], panels: &[K], sizes: Sizes) {
+    for (index, panel) in panels.chunks_exact(PANEL * sizes.inputs).enumerate() {
+        let first = index * PANEL;
+        let (mut tiles, mut y) = (tiles, &mut *y);
+        while !tiles.is_empty() {
+            let rows = tile(tiles.len() / sizes.inputs, TILE);
+            let (tile, rest) = tiles.split_at(rows * sizes.inputs);
+            let (y_tile, y_rest) = y.split_at_mut(rows * sizes.outputs);
+            (tiles, y) = (rest, y_rest);
+            let y = y_tile;
+            match rows {
+                1 => multiply_tile::<K, 1>(y, tile, panel, first, sizes),
+                2 => multiply_tile::<K, 2>(y, tile, panel, first, sizes),
+                3 => multiply_tile::<K, 3>(y, tile, panel, first, sizes),
+                4 => multiply_tile::<K, 4>(y, tile, panel, first, sizes),
+                5 => multiply_tile::<K, 5>(y, tile, panel, first, sizes),
+                _ => multiply_tile::<K, TILE>(y, tile, panel, first, sizes),
             }
         }
     }
@@ -87,10 +141,10 @@ vectorised! {
 
 #[inline(always)]
 #[allow(clippy::inline_always)] // must be compiled inside the feature gate of `multiply`
-fn multiply_tile<const ROWS: usize>(
+fn multiply_tile<K: Kept, const ROWS: usize>(
     y: &mut [f32],
     tile: &[f32],
-    panel: &[f32],
+    panel: &[K],
     first: usize,
     sizes: Sizes,
 ) {
@@ -101,9 +155,10 @@ fn multiply_tile<const ROWS: usize>(
         .iter()
         .zip(panel.as_chunks::<PANEL>().0)
     {
+        let w = w.map(K::get);
         for (sums, x) in sums.iter_mut().zip(x) {
             for (sum, w) in sums.iter_mut().zip(w) {
-                *sum = x.mul_add(*w, *sum);
+                *sum = x.mul_add(w, *sum);
             }
         }
     }

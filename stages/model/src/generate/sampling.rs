@@ -1,9 +1,10 @@
-//! From logits to a token: temperature, then top-k, then top-p, then a draw.
+//! From logits to a token: repetition penalty, temperature, top-k, top-p, min-p, then a draw.
 //!
-//! Used by `worker`; the order and the rules for ties are those of transformers. Top-k keeps
-//! every token that ties with the k-th. Top-p drops the least likely tokens while their sum
-//! is at most 1 − p, and always keeps one. Temperature 0 takes the most likely token, the
-//! lowest id of equals.
+//! Used by `slot`; the order and the rules for ties are those of transformers. The penalty
+//! divides positive logits of tokens that occurred, prompt included, and multiplies negative
+//! ones. Top-k keeps every token that ties with the k-th. Top-p drops the least likely tokens
+//! while their sum is at most 1 − p, and always keeps one. Min-p drops what is less likely than
+//! that share of the likeliest. Temperature 0 takes the most likely token, the lowest id of equals.
 
 use anyhow::{Result, ensure};
 
@@ -18,6 +19,10 @@ pub struct Sampling {
     pub top_k: usize,
     /// Probability kept, of the most likely tokens; 1 keeps all.
     pub top_p: f64,
+    /// Tokens less likely than this share of the likeliest are dropped; 0 keeps all.
+    pub min_p: f64,
+    /// What logits of tokens that occurred are divided by (multiplied, if negative); 1 is none.
+    pub repetition_penalty: f64,
 }
 
 impl Default for Sampling {
@@ -25,8 +30,7 @@ impl Default for Sampling {
     fn default() -> Self {
         Self {
             temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
+            ..Self::GREEDY
         }
     }
 }
@@ -37,12 +41,15 @@ impl Sampling {
         temperature: 0.0,
         top_k: 0,
         top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
     };
 
     /// Checks the ranges.
     ///
     /// # Errors
-    /// A negative temperature, or a top-p outside (0, 1].
+    /// A negative temperature, a top-p outside (0, 1], a min-p outside [0, 1], a penalty that is
+    /// not above 0.
     pub fn validate(&self) -> Result<()> {
         ensure!(
             self.temperature >= 0.0 && self.temperature.is_finite(),
@@ -54,7 +61,35 @@ impl Sampling {
             "top_p {} is not in (0, 1]",
             self.top_p
         );
+        ensure!(
+            (0.0..=1.0).contains(&self.min_p),
+            "min_p {} is not in [0, 1]",
+            self.min_p
+        );
+        ensure!(
+            self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
+            "repetition_penalty {} is not above 0",
+            self.repetition_penalty
+        );
         Ok(())
+    }
+
+    /// Whether [`Sampling::penalise`] does anything.
+    pub fn penalises(&self) -> bool {
+        (self.repetition_penalty - 1.0).abs() > f64::EPSILON
+    }
+
+    /// Makes tokens that occurred less likely; each of `occurred` once.
+    pub fn penalise(&self, logits: &mut [f32], occurred: impl IntoIterator<Item = u32>) {
+        let penalty = self.repetition_penalty as f32;
+        for id in occurred {
+            let logit = &mut logits[id as usize];
+            *logit = if *logit < 0.0 {
+                *logit * penalty
+            } else {
+                *logit / penalty
+            };
+        }
     }
 
     /// Writes the probability of every token into `weights`; temperature must not be 0.
@@ -89,11 +124,21 @@ impl Sampling {
             cut_tail(weights, f64::from(sum), 1.0 - self.top_p);
             sum = weights.iter().sum();
         }
+        if self.min_p > 0.0 {
+            let least = self.min_p as f32 * max(weights);
+            for weight in weights.iter_mut() {
+                if *weight < least {
+                    *weight = 0.0;
+                }
+            }
+            sum = weights.iter().sum();
+        }
         sum
     }
 
-    /// The token that `uniform` in [0, 1) falls on, going through the ids in order.
-    pub fn choose(&self, logits: &[f32], uniform: f64, weights: &mut Vec<f32>) -> u32 {
+    /// The token that `uniform` in [0, 1) falls on, going through the ids in order, and the
+    /// logarithm of its probability; greedily, that is 0.
+    pub fn choose(&self, logits: &[f32], uniform: f64, weights: &mut Vec<f32>) -> (u32, f32) {
         if self.temperature == 0.0 {
             let mut best = 0;
             for (id, logit) in logits.iter().enumerate() {
@@ -101,7 +146,7 @@ impl Sampling {
                     best = id;
                 }
             }
-            return best as u32;
+            return (best as u32, 0.0);
         }
         self.weigh(logits, weights);
         let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
@@ -116,7 +161,7 @@ impl Sampling {
                 }
             }
         }
-        last as u32
+        (last as u32, (f64::from(weights[last]) / total).ln() as f32)
     }
 }
 

@@ -1,143 +1,291 @@
-//! One decoding thread: a batch of slots, refilled from the queue as sequences end.
+//! One decoding thread: sequences side by side, joined and left at any step.
 //!
-//! Called by `Decoder::generate`. Each slot holds one sequence and its own random stream.
+//! Called by `Decoder::generate` and `Decoder::serve`. Every step passes one row of each running
+//! sequence, and a chunk of at most one prompt, through the network: a long prompt delays the
+//! others by a chunk at a time. When the pool has no page left, the youngest sequence gives its
+//! pages back and is computed again later; it draws the tokens it would have drawn.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use rand_chacha::ChaCha12Rng;
-use rand_core::{Rng, SeedableRng};
-
-use super::cache::Cache;
+use super::cache::{Cache, pages_of};
 use super::decoder::{Decoder, Row, Scratch};
-use super::queue::{Job, Queue};
-use super::{Finish, Sample, Settings};
-use crate::ops::vector::log_sum_exp;
+use super::page::Pool;
+use super::queue::{Claim, Job, Need, Prefix, Queue};
+use super::slot::Slot;
+use super::{Finish, Observer};
 
-struct Slot {
-    sample: Sample,
-    rng: ChaCha12Rng,
-    cache: usize,
-    prompt_tokens: usize,
+/// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
+const CHUNK: usize = 48;
+
+/// A prompt being computed, and the sample that asked for it.
+struct Prefill<T> {
+    claim: Claim<T>,
+    sample: usize,
+    cache: Cache,
+    filled: usize,
 }
 
-/// Draws samples until the queue is empty; `done` receives each.
-pub(super) fn run(decoder: &Decoder, queue: &Queue, settings: &Settings, done: &dyn Fn(Sample)) {
-    let config = decoder.config();
-    let vocab = config.vocab_size;
-    let room = settings.max_tokens.min(config.max_positions);
-    let mut scratch = Scratch::default();
-    let mut caches: Vec<Cache> = Vec::new();
-    let mut free: Vec<usize> = Vec::new();
-    let mut slots: Vec<Slot> = Vec::new();
-    let (mut logits, mut rows, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    loop {
-        while slots.len() < settings.slots_per_thread {
-            let Some(job) = queue.take() else { break };
-            let prefix = Arc::clone(
-                job.prefix
-                    .get_or_init(|| Arc::new(decoder.prefill(job.prompt, &mut scratch))),
-            );
-            let cache = free.pop().unwrap_or_else(|| {
-                caches.push(Cache::new(config, room));
-                caches.len() - 1
-            });
-            let mut slot = Slot::new(&job, settings.seed, cache, prefix.tokens());
-            match slot.extend(&prefix.logits, decoder, settings, &mut weights) {
-                None => {
-                    caches[cache].restart(prefix);
-                    slots.push(slot);
+/// What a thread holds.
+pub(super) struct Worker<'a, T> {
+    pub(super) decoder: &'a Decoder,
+    pub(super) queue: &'a Queue<T>,
+    pub(super) pool: &'a Arc<Pool>,
+    pub(super) slots: usize,
+    pub(super) observer: &'a Observer<'a, T>,
+    pub(super) state: State<T>,
+}
+
+/// Sequences and buffers of a thread.
+pub(super) struct State<T> {
+    running: Vec<Slot<T>>,
+    /// Gave their pages back; the oldest is last.
+    preempted: Vec<Slot<T>>,
+    prefill: Option<Prefill<T>>,
+    /// Waits for a prompt that another thread computes.
+    waiting: Option<Job<T>>,
+    scratch: Scratch,
+    rows: Vec<Row>,
+    logits: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl<T> Default for State<T> {
+    fn default() -> Self {
+        Self {
+            running: Vec::new(),
+            preempted: Vec::new(),
+            prefill: None,
+            waiting: None,
+            scratch: Scratch::default(),
+            rows: Vec::new(),
+            logits: Vec::new(),
+            weights: Vec::new(),
+        }
+    }
+}
+
+impl<T> Worker<'_, T> {
+    /// Draws samples until the queue is closed and empty, or abandoned.
+    pub(super) fn run(mut self) {
+        loop {
+            self.admit();
+            let idle = self.state.running.is_empty() && self.state.prefill.is_none();
+            if idle || self.queue.is_abandoned() {
+                return;
+            }
+            self.step();
+        }
+    }
+
+    /// Lets sequences in while there are slots and pages.
+    fn admit(&mut self) {
+        while self.state.running.len() < self.slots && self.state.prefill.is_none() {
+            let alone = self.state.running.is_empty();
+            if let Some(mut slot) = self.state.preempted.pop() {
+                if slot.group.is_cancelled() {
+                    continue;
                 }
-                Some(finish) => {
-                    free.push(cache);
-                    done(slot.finish(finish));
+                if !alone && !self.has_pages(slot.length()) {
+                    self.state.preempted.push(slot);
+                    return;
+                }
+                // Its prompt is there: it ran before.
+                if let Need::Ready(prefix) = slot.group.need(true) {
+                    slot.cache = prefix.cache.clone();
+                    self.state.running.push(slot);
+                }
+                continue;
+            }
+            let waiting = self.state.waiting.take();
+            let Some(job) = waiting.or_else(|| self.queue.take(alone)) else {
+                return;
+            };
+            if job.group.is_cancelled() {
+                continue;
+            }
+            if !alone && !self.has_pages(job.group.task.request.prompt.len()) {
+                self.state.waiting = Some(job);
+                return;
+            }
+            match job.group.need(alone) {
+                Need::Ready(prefix) => self.begin(job, &prefix),
+                Need::Compute(claim) => {
+                    self.state.prefill = Some(Prefill {
+                        claim,
+                        sample: job.sample,
+                        cache: Cache::default(),
+                        filled: 0,
+                    });
+                }
+                Need::Wait => {
+                    self.state.waiting = Some(job);
+                    return;
                 }
             }
         }
-        if slots.is_empty() || queue.is_closed() {
+    }
+
+    /// Whether a sequence of so many positions fits beside a page more for everybody.
+    fn has_pages(&self, positions: usize) -> bool {
+        pages_of(positions + 1) + self.state.running.len() <= self.pool.left()
+    }
+
+    fn begin(&mut self, job: Job<T>, prefix: &Prefix) {
+        let slot = Slot::new(job, prefix.cache.clone());
+        let mut logits = prefix.logits.clone();
+        self.draw(slot, &mut logits);
+    }
+
+    /// Draws a token of a sequence, and keeps the sequence if it goes on.
+    fn draw(&mut self, mut slot: Slot<T>, logits: &mut [f32]) {
+        let finish = slot.extend(logits, self.decoder.config(), &mut self.state.weights);
+        slot.sample.finish = finish.unwrap_or(Finish::Length);
+        let tag = &slot.group.task.tag;
+        if (self.observer)(tag, &slot.sample, finish.is_some()).is_break() {
+            slot.group.cancel();
+        } else if finish.is_none() {
+            self.state.running.push(slot);
+        }
+    }
+
+    /// Gets the pages of this step; the youngest go without if there are too few.
+    fn reserve(&mut self) {
+        let State {
+            running,
+            preempted,
+            prefill: prompt,
+            waiting,
+            ..
+        } = &mut self.state;
+        running.retain(|slot| !slot.group.is_cancelled());
+        let mut index = 0;
+        while index < running.len() {
+            let last = running.len() == 1;
+            let slot = &mut running[index];
+            let to = slot.length().min(slot.filled + CHUNK);
+            if slot.cache.reserve(self.pool, slot.filled, to, last) {
+                index += 1;
+                continue;
+            }
+            let mut youngest = running.pop().expect("there are several");
+            youngest.cache = Cache::default();
+            youngest.filled = youngest.group.task.request.prompt.len();
+            preempted.push(youngest);
+        }
+        if let Some(prefill) = prompt {
+            let request = &prefill.claim.group.task.request;
+            let to = request.prompt.len().min(prefill.filled + CHUNK);
+            let alone = running.is_empty();
+            let cancelled = prefill.claim.group.is_cancelled();
+            if cancelled || !prefill.cache.reserve(self.pool, prefill.filled, to, alone) {
+                // Begun again when there is room; the sample goes back to where it came from.
+                let group = Arc::clone(&prefill.claim.group);
+                let sample = prefill.sample;
+                *prompt = None;
+                *waiting = (!cancelled).then_some(Job { group, sample });
+            }
+        }
+    }
+
+    /// One row of every sequence, or a chunk of what it lacks, and a chunk of a prompt.
+    fn step(&mut self) {
+        self.reserve();
+        let State {
+            running,
+            prefill,
+            scratch,
+            rows,
+            logits,
+            ..
+        } = &mut self.state;
+        let (mut caches, mut chosen) = (Vec::new(), Vec::new());
+        let (mut adapted, mut adapted_chosen) = (Vec::new(), Vec::new());
+        rows.clear();
+        for slot in running.iter_mut() {
+            let first = rows.len();
+            rows.extend(slot.rows(caches.len(), CHUNK));
+            slot.filled += rows.len() - first;
+            let adapter = slot.group.task.request.adapter;
+            note(&mut adapted, adapter, first..rows.len());
+            if slot.filled == slot.length() {
+                note(&mut adapted_chosen, adapter, chosen.len()..chosen.len() + 1);
+                chosen.push(rows.len() - 1);
+            }
+            caches.push(std::mem::take(&mut slot.cache));
+        }
+        if let Some(prefill) = prefill {
+            let request = &prefill.claim.group.task.request;
+            let to = request.prompt.len().min(prefill.filled + CHUNK);
+            let first = rows.len();
+            rows.extend((prefill.filled..to).map(|position| Row {
+                id: request.prompt[position],
+                position,
+                cache: caches.len(),
+            }));
+            note(&mut adapted, request.adapter, first..rows.len());
+            prefill.filled = to;
+            if to == request.prompt.len() {
+                note(
+                    &mut adapted_chosen,
+                    request.adapter,
+                    chosen.len()..chosen.len() + 1,
+                );
+                chosen.push(rows.len() - 1);
+            }
+            caches.push(std::mem::take(&mut prefill.cache));
+        }
+        if rows.is_empty() {
             return;
         }
-        rows.clear();
-        rows.extend(slots.iter().map(Slot::row));
-        decoder.blocks(&rows, &mut caches, &mut scratch);
-        decoder.logits(&mut logits, &mut scratch);
-        let mut running = Vec::with_capacity(slots.len());
-        for (mut slot, logits) in slots.into_iter().zip(logits.chunks_exact(vocab)) {
-            match slot.extend(logits, decoder, settings, &mut weights) {
-                None => running.push(slot),
-                Some(finish) => {
-                    free.push(slot.cache);
-                    done(slot.finish(finish));
-                }
+        self.decoder.blocks(rows, &adapted, &mut caches, scratch);
+        self.decoder
+            .logits(logits, &chosen, &adapted_chosen, scratch);
+        let mut logits = std::mem::take(logits);
+        self.distribute(caches, &mut logits);
+        self.state.logits = logits;
+    }
+
+    /// Gives caches back and lets those draw that have logits, in the order of `step`.
+    fn distribute(&mut self, caches: Vec<Cache>, logits: &mut [f32]) {
+        let mut caches = caches.into_iter();
+        let mut logits = logits.chunks_exact_mut(self.decoder.config().vocab_size);
+        for (mut slot, cache) in std::mem::take(&mut self.state.running)
+            .into_iter()
+            .zip(&mut caches)
+        {
+            slot.cache = cache;
+            if slot.filled < slot.length() {
+                self.state.running.push(slot);
+            } else if let Some(logits) = logits.next() {
+                self.draw(slot, logits);
             }
         }
-        slots = running;
+        let Some(mut prefill) = self.state.prefill.take() else {
+            return;
+        };
+        prefill.cache = caches.next().expect("the prompt's cache comes last");
+        let Some(logits) = logits.next() else {
+            self.state.prefill = Some(prefill);
+            return;
+        };
+        let group = Arc::clone(&prefill.claim.group);
+        prefill.claim.fulfil(Prefix {
+            cache: prefill.cache,
+            logits: logits.to_vec(),
+        });
+        self.state.waiting = Some(Job {
+            group,
+            sample: prefill.sample,
+        });
     }
 }
 
-impl Slot {
-    fn new(job: &Job, seed: u64, cache: usize, prompt_tokens: usize) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("iota model sampling v1");
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(&(job.key.len() as u64).to_le_bytes());
-        hasher.update(job.key.as_bytes());
-        hasher.update(&(job.sample as u64).to_le_bytes());
-        let sample = Sample {
-            request: job.request,
-            sample: job.sample,
-            tokens: Vec::new(),
-            log_probs: Vec::new(),
-            finish: Finish::Length,
-        };
-        Self {
-            sample,
-            rng: ChaCha12Rng::from_seed(*hasher.finalize().as_bytes()),
-            cache,
-            prompt_tokens,
-        }
-    }
-
-    /// The row of the newest token.
-    fn row(&self) -> Row {
-        let tokens = &self.sample.tokens;
-        let id = tokens[tokens.len() - 1];
-        Row {
-            id,
-            position: self.prompt_tokens + tokens.len() - 1,
-            cache: self.cache,
-        }
-    }
-
-    /// Draws the next token and says whether it was the last.
-    fn extend(
-        &mut self,
-        logits: &[f32],
-        decoder: &Decoder,
-        settings: &Settings,
-        weights: &mut Vec<f32>,
-    ) -> Option<Finish> {
-        // 53 random bits; one draw per token, also when greedy, so that the stream stays in step.
-        let uniform = (self.rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        let token = settings.sampling.choose(logits, uniform, weights);
-        self.sample
-            .log_probs
-            .push(logits[token as usize] - log_sum_exp(logits));
-        self.sample.tokens.push(token);
-        let length = self.sample.tokens.len();
-        if settings.stop_tokens.contains(&token) {
-            Some(Finish::Stop)
-        } else if length == settings.max_tokens
-            || self.prompt_tokens + length == decoder.config().max_positions
-        {
-            Some(Finish::Length)
-        } else {
-            None
-        }
-    }
-
-    fn finish(self, finish: Finish) -> Sample {
-        Sample {
-            finish,
-            ..self.sample
-        }
+/// Notes that an adapter acts on some rows; neighbours become one range.
+fn note(adapted: &mut Vec<(usize, Range<usize>)>, adapter: Option<usize>, rows: Range<usize>) {
+    let Some(adapter) = adapter else { return };
+    match adapted.last_mut() {
+        Some((last, range)) if *last == adapter && range.end == rows.start => range.end = rows.end,
+        _ => adapted.push((adapter, rows)),
     }
 }

@@ -24,7 +24,7 @@ use engine::rng::{Rng as _, rng, shuffle};
 use engine::{Ctx, Interrupted, Shards};
 use model::checkpoint::{Checkpoint, load_tokenizer};
 use model::config::Architecture;
-use model::generate::{Decoder, Finish, Request, Settings};
+use model::generate::{Decoder, Finish, Limits, Request, Settings};
 use model::optimizer::AdamWConfig;
 use model::parameters::{Parameters, Tensor};
 use model::tokenizer::Tokenizer;
@@ -229,7 +229,7 @@ impl<'a, E: Execution> Run<'a, E> {
                 key: format!("{place}\n{}\n{}", prompt.problem_id, prompt.language.name()),
                 prompt: prompt.ids.clone(),
                 samples: group,
-                first_sample: 0,
+                ..Request::default()
             })
             .collect();
         let seed = rng(ctx.seed(), "ppo.sample", batch).next_u64();
@@ -238,7 +238,7 @@ impl<'a, E: Execution> Run<'a, E> {
         let parameters = &self.trainer.parameters;
         let weights = self.policy.weights(parameters, tuning::Pass::Evaluation);
         let decoder = Decoder::new(&self.policy.network, weights);
-        let drawn = decoder.generate(&requests, &settings, &|_| {
+        let drawn = decoder.generate(&requests, &settings, Limits::default(), &|_| {
             if ctx.cancelled() {
                 ControlFlow::Break(())
             } else {
@@ -259,7 +259,7 @@ impl<'a, E: Execution> Run<'a, E> {
                     text: self.tokenizer.decode(&sample.tokens, true)?,
                     token_ids: sample.tokens,
                     finish: match sample.finish {
-                        Finish::Stop => "stop",
+                        Finish::Stop | Finish::StopString => "stop",
                         Finish::Length => "length",
                     }
                     .to_owned(),

@@ -1,0 +1,93 @@
+//! Pages of keys and values, and the pool that bounds how many there are.
+//!
+//! Used by `cache` and `worker`. A page has the keys and values of [`PAGE`] positions of one
+//! sequence, of all layers and heads: per layer and head first the keys `[D][PAGE]`, so that one
+//! query meets many keys in one vector instruction, then the values `[PAGE][D]`; in bfloat16 unless
+//! the decoder keeps everything in f32. Sequences share
+//! pages by reference count; the pool gets a page back when the last of them lets it go.
+
+use std::sync::{Arc, Mutex};
+
+use super::linear::Form;
+use super::numbers::Numbers;
+use crate::config::Config;
+
+/// Positions of a page.
+pub(super) const PAGE: usize = 32;
+
+/// Keys and values of some positions; contents are whatever was there before.
+pub(super) struct Page {
+    pub(super) data: Numbers,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let data = std::mem::replace(&mut self.data, Numbers::zeros(false, 0));
+        self.pool.state().free.push(data);
+    }
+}
+
+/// All pages of a run.
+pub(super) struct Pool {
+    brief: bool,
+    page_numbers: usize,
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    free: Vec<Numbers>,
+    made: usize,
+}
+
+impl Pool {
+    /// A pool of at most `bytes`, and of one page at least.
+    pub(super) fn new(config: &Config, form: Form, bytes: usize) -> Arc<Self> {
+        let page_numbers = 2 * config.layers * config.kv_width() * PAGE;
+        let brief = form != Form::F32;
+        Arc::new(Self {
+            brief,
+            page_numbers,
+            limit: (bytes / (page_numbers * number_bytes(brief))).max(1),
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics with the pool")
+    }
+
+    /// A page, or nothing if there are as many as may be; `beyond` the limit there is always one.
+    pub(super) fn take(self: &Arc<Self>, beyond: bool) -> Option<Page> {
+        let mut state = self.state();
+        let data = match state.free.pop() {
+            Some(data) => data,
+            None if beyond || state.made < self.limit => {
+                state.made += 1;
+                Numbers::zeros(self.brief, self.page_numbers)
+            }
+            None => return None,
+        };
+        Some(Page {
+            data,
+            pool: Arc::clone(self),
+        })
+    }
+
+    /// Pages that can be taken without going beyond the limit.
+    pub(super) fn left(&self) -> usize {
+        let state = self.state();
+        self.limit.saturating_sub(state.made) + state.free.len()
+    }
+
+    /// Most bytes that were in use at a time.
+    pub(super) fn peak_bytes(&self) -> usize {
+        self.state().made * self.page_numbers * number_bytes(self.brief)
+    }
+}
+
+fn number_bytes(brief: bool) -> usize {
+    if brief { 2 } else { 4 }
+}
