@@ -318,7 +318,7 @@ fn limits_and_nonsense_are_answered() {
             b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n",
             "411",
         ),
-        (&[b'a'; 40_000], "431"),
+        ("a".repeat(40_000).as_bytes(), "431"),
     ] {
         let mut stream = TcpStream::connect(server.address.trim_start_matches("http://")).unwrap();
         // The server may answer and close before all is sent.

@@ -1,7 +1,7 @@
-//! How fast tokens are sampled, and how near each matrix product comes to what a core could do.
+//! How fast tokens are sampled, against sequences in flight, context and memory.
 //!
-//! `cargo bench -p iota -p model --bench sampling` prints tokens per second against sequences in
-//! flight, samples of a prompt and context, and the products' rates. `scripts/bench-sampling`
+//! `cargo bench -p iota -p model --bench sampling` prints tokens per second of processor time and
+//! the bytes of weights, in every form. `scripts/bench-sampling`
 //! samples in turns with transformers: it starts this program with `worker FOLDER FORM`, which
 //! writes the model into the folder for the other side and answers each line on its standard
 //! input, the number of prompts, with one line of JSON.
@@ -115,5 +115,39 @@ fn main() {
         && command == "worker"
     {
         worker(Path::new(folder), form);
+        return;
+    }
+    let parameters = Parameters::init(&config(), 0);
+    println!(
+        "| form | weights MB | sequences a thread | prompt tokens | cache MB | tokens per processor second |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|");
+    for form in ["f32", "bf16", "int8"] {
+        let decoder = decoder(&parameters, form);
+        let cases = [
+            (1, 64, 2048),
+            (6, 64, 2048),
+            (32, 64, 2048),
+            (32, 64, 8),
+            (32, 1024, 2048),
+        ];
+        for (slots_per_thread, length, cache_mb) in cases {
+            let limits = Limits {
+                slots_per_thread,
+                cache_bytes: cache_mb << 20,
+            };
+            let settings = Settings::new(TOKENS, &[], 0);
+            let before = processor_s();
+            let samples = decoder
+                .generate(&requests(1, length), &settings, limits, &|_| {
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            let rate = (samples.len() * TOKENS) as f64 / (processor_s() - before);
+            println!(
+                "| {form} | {:.1} | {slots_per_thread} | {length} | {cache_mb} | {rate:.0} |",
+                decoder.weight_bytes() as f64 / 1e6
+            );
+        }
     }
 }

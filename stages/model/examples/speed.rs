@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use model::batch::Batch;
 use model::config::{Architecture, Config, RopeScaling};
-use model::generate::{Decoder, Request, Settings};
+use model::generate::{Decoder, Limits, Request, Settings};
 use model::network::{Network, Workspace};
 use model::optimizer::{AdamW, AdamWConfig, clip_coefficient, gradient_norm};
 use model::parameters::Parameters;
@@ -105,17 +105,26 @@ fn main() -> anyhow::Result<()> {
     }
     let decoder = Decoder::new(&network, &parameters);
     for (slots, samples) in [(1, 2), (6, 12), (24, 96), (48, 96)] {
-        let mut settings = Settings::new(tokens / 2, &[], 0);
-        settings.slots_per_thread = slots;
+        let settings = Settings::new(tokens / 2, &[], 0);
+        let limits = Limits {
+            slots_per_thread: slots,
+            ..Limits::default()
+        };
         let prompt = batch.ids[..tokens / 2].to_vec();
         let request = Request {
             key: String::new(),
             prompt,
             samples,
-            first_sample: 0,
+            ..Request::default()
         };
         measure(&format!("decoding, {slots} slots a thread"), || {
-            let drawn = decoder.generate(&[request], &settings, &|_| ControlFlow::Continue(()))?;
+            let drawn =
+                decoder.generate(
+                    &[request],
+                    &settings,
+                    limits,
+                    &|_| ControlFlow::Continue(()),
+                )?;
             Ok(drawn.iter().map(|sample| sample.tokens.len()).sum())
         })?;
     }

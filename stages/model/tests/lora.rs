@@ -6,7 +6,7 @@ mod golden;
 use golden::{Arrays, assert_close, json, load, pack, path};
 use model::batch::Batch;
 use model::checkpoint::Checkpoint;
-use model::generate::{Decoder, Request, Sampling, Settings};
+use model::generate::{Decoder, Limits, Request, Sampling, Settings};
 use model::lora::{self, Adapter, DropoutDraw, LoraConfig, Targets};
 use model::network::{Network, Workspace};
 use model::optimizer::gradient_norm;
@@ -377,14 +377,16 @@ fn decoding_with_an_adapter_is_decoding_the_merged_model() {
         key: "k".into(),
         prompt: vec![3, 4, 5],
         samples: 2,
-        first_sample: 0,
+        ..Request::default()
     };
     let mut settings = Settings::new(12, &[], 0);
     settings.sampling = Sampling::GREEDY;
     let greedy = |decoder: Decoder| {
         let request = std::slice::from_ref(&request);
         let go_on = |_: &_| std::ops::ControlFlow::Continue(());
-        decoder.generate(request, &settings, &go_on).unwrap()
+        decoder
+            .generate(request, &settings, Limits::default(), &go_on)
+            .unwrap()
     };
     let off = greedy(Decoder::new(&network, &parameters));
     let on = Weights::adapted(&parameters, &adapter);

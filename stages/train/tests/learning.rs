@@ -4,7 +4,7 @@
 mod tiny;
 
 use model::checkpoint::{Checkpoint, load_tokenizer};
-use model::generate::{Decoder, Finish, Request, Sampling, Settings};
+use model::generate::{Decoder, Finish, Limits, Request, Sampling, Settings};
 use model::network::Network;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -64,10 +64,12 @@ fn five_examples_are_learnt_by_heart() {
         key: "x".into(),
         prompt: tokenizer.encode(&prompt).unwrap(),
         samples: 1,
-        first_sample: 0,
+        ..Request::default()
     };
     let drawn = decoder
-        .generate(&[request], &settings, &|_| ControlFlow::Continue(()))
+        .generate(&[request], &settings, Limits::default(), &|_| {
+            ControlFlow::Continue(())
+        })
         .unwrap();
     // The end was learnt too.
     assert_eq!(drawn[0].finish, Finish::Stop);

@@ -36,7 +36,7 @@ use std::{
 };
 
 /// How long answers under way are waited for after the first signal.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Stops after the answers under way at the first SIGINT or SIGTERM, at once at the second.
 ///

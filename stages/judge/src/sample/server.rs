@@ -32,7 +32,7 @@ const ANSWER_BYTES: u64 = 256 << 20;
 /// All servers.
 pub(super) struct Servers<'a> {
     agent: Agent,
-    servers: Vec<Server>,
+    all: Vec<Server>,
     wire: Wire,
     connections: usize,
     samples_per_request: u64,
@@ -77,13 +77,13 @@ impl<'a> Servers<'a> {
         });
         let servers = Self {
             agent,
-            servers: servers.collect(),
+            all: servers.collect(),
             wire: Wire::new(what, asking, model, ctx.seed()),
             connections: how.connections.max(1),
             samples_per_request: how.samples_per_request.max(1),
             ctx,
         };
-        for server in &servers.servers {
+        for server in &servers.all {
             servers.look(server).with_context(|| {
                 format!(
                     "asking {} for its models; it could be started with `vllm serve {} \
@@ -131,7 +131,7 @@ impl<'a> Servers<'a> {
         }
         let board = Board::new(chunks);
         std::thread::scope(|scope| {
-            for server in &self.servers {
+            for server in &self.all {
                 for number in 0..self.connections {
                     let board = &board;
                     scope.spawn(move || self.work(server, number, board, (asks, asking), to));
@@ -139,7 +139,7 @@ impl<'a> Servers<'a> {
             }
         });
         if !to.stopped() && board.left() > 0 {
-            let words = self.servers.iter().map(|server| {
+            let words = self.all.iter().map(|server| {
                 let last = server.pace.last_words();
                 format!("{}: {last}", server.address)
             });

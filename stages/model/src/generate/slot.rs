@@ -49,9 +49,10 @@ impl<T> Slot<T> {
             finish: Finish::Length,
             text_end: None,
         };
-        let occurred = match settings.sampling.penalises() {
-            true => request.prompt.iter().copied().collect(),
-            false => std::collections::BTreeSet::new(),
+        let occurred = if settings.sampling.penalises() {
+            request.prompt.iter().copied().collect()
+        } else {
+            std::collections::BTreeSet::new()
         };
         Self {
             sample,

@@ -19,10 +19,11 @@ impl Template {
     /// The template of a model folder, if it has one.
     pub(super) fn load(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join("tokenizer_config.json");
-        let config: Value = match file.exists() {
-            true => serde_json::from_slice(&fs_err::read(&file)?)
-                .with_context(|| format!("{} is damaged", file.display()))?,
-            false => Value::Null,
+        let config: Value = if file.exists() {
+            serde_json::from_slice(&fs_err::read(&file)?)
+                .with_context(|| format!("{} is damaged", file.display()))?
+        } else {
+            Value::Null
         };
         let own = folder.join("chat_template.jinja");
         let source = match (own.exists(), config["chat_template"].as_str()) {

@@ -1,5 +1,5 @@
 //! The client against a server that answers by a rule, and breaks every rule in turn.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::float_cmp, clippy::type_complexity)]
 
 use crate::sample::tests::{quietly, sample, world};
 use corpus::schema::Generation;
@@ -21,7 +21,7 @@ struct Fake {
 
 /// Tokens that are a function of the seed.
 fn tokens(seed: u64) -> Vec<u32> {
-    let mut ids: Vec<u32> = (0..1 + seed % 4)
+    let mut ids: Vec<u32> = (0..=seed % 4)
         .map(|i| 10 + ((seed >> (8 * i)) % 200) as u32)
         .collect();
     ids.push(2);
@@ -193,20 +193,20 @@ fn what_cannot_be_trusted_is_refused() {
     world(root);
     let cases: [(&str, fn(&mut Value)); 6] = [
         ("return_token_ids", |choice| {
-            choice["token_ids"] = Value::Null
+            choice["token_ids"] = Value::Null;
         }),
         ("another prompt", |choice| {
-            choice["prompt_token_ids"] = json!([1, 2, 3])
+            choice["prompt_token_ids"] = json!([1, 2, 3]);
         }),
         ("another model", |choice| {
-            choice["token_ids"] = json!([259, 2])
+            choice["token_ids"] = json!([259, 2]);
         }),
         ("max_tokens", |choice| {
-            choice["token_ids"] = json!(vec![9; 50])
+            choice["token_ids"] = json!(vec![9; 50]);
         }),
         ("logprobs", |choice| choice["logprobs"] = Value::Null),
         ("finish_reason", |choice| {
-            choice["finish_reason"] = "abort".into()
+            choice["finish_reason"] = "abort".into();
         }),
     ];
     for (index, (wanted, change)) in cases.into_iter().enumerate() {
