@@ -175,9 +175,9 @@ impl Alphabet {
 
     /// The codes of symbols; 0 = has none.
     pub(crate) fn wide<'a>(&'a self, symbols: &'a [u32]) -> impl Iterator<Item = u16> + 'a {
+        const NONE: &[u16; PAGE] = &[0; PAGE];
         // Neighbours are mostly of one script, so of one page.
         let (mut number, mut page) = (0, self.narrow());
-        const NONE: &[u16; PAGE] = &[0; PAGE];
         symbols.iter().map(move |&symbol| {
             if symbol / PAGE as u32 != number {
                 number = symbol / PAGE as u32;

@@ -14,6 +14,10 @@
     unsafe_code,
     reason = "the inner loop works on raw rows; see `columns`"
 )]
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined is compiled for the instructions that were chosen"
+)]
 
 use std::mem::MaybeUninit;
 
@@ -250,7 +254,7 @@ unsafe fn run<V: Lanes>(
     for (lane, text) in lanes.iter().enumerate() {
         let (delta, most) = (text.length as i64 - rows, i64::from(text.most));
         debug_assert!(delta.abs() <= most && text.length > 0 && rows > 0);
-        over = over.max((most + delta) / 2);
+        over = over.max(i64::midpoint(most, delta));
         under = under.max((most - delta) / 2);
         longest = longest.max(text.length);
         alive[lane] = true;
@@ -356,8 +360,8 @@ unsafe fn columns<V: Lanes>(
         let mut carries = [const { MaybeUninit::<(V, V)>::uninit() }; STRETCH];
         for (column, (rows, carry)) in (from..to).zip(rows.iter_mut().zip(&mut carries)) {
             let rows = rows.as_mut_ptr().cast::<*const u64>();
-            for lane in 0..V::COUNT {
-                let code = *texts[lane].add(column) as usize;
+            for (lane, text) in texts[..V::COUNT].iter().enumerate() {
+                let code = *text.add(column) as usize;
                 rows.add(lane).write(words.add(code * stride));
             }
             // Above the first row, values rise by one a column.

@@ -9,6 +9,10 @@
     unsafe_code,
     reason = "raw loads, and instructions that not every processor has"
 )]
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined is compiled for the instructions that were chosen"
+)]
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;

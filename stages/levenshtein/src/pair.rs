@@ -29,6 +29,21 @@ pub fn distance_within(a: &Symbols, b: &Symbols, most: usize) -> Option<usize> {
     }
 }
 
+/// Symbols of the shorter text between the ends that both texts have in common.
+pub(crate) fn between_ends(a: &Symbols, b: &Symbols) -> usize {
+    fn between<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+        let prefix = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+        let (a, b) = (&a[prefix..], &b[prefix..]);
+        let suffix = a.iter().rev().zip(b.iter().rev());
+        a.len().min(b.len()) - suffix.take_while(|(x, y)| x == y).count()
+    }
+    match (&a.values, &b.values) {
+        (Values::Narrow(a), Values::Narrow(b)) => between(a, b),
+        (Values::Wide(a), Values::Wide(b)) => between(a, b),
+        _ => a.len().min(b.len()),
+    }
+}
+
 fn within<T: Copy + PartialEq + Into<u32>>(mut a: &[T], mut b: &[T], most: usize) -> Option<usize> {
     let prefix = a.iter().zip(b).take_while(|(x, y)| x == y).count();
     (a, b) = (&a[prefix..], &b[prefix..]);

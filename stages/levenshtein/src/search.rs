@@ -10,17 +10,24 @@
     unsafe_code,
     reason = "histograms are compared by the widest instructions"
 )]
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined is compiled for the instructions that were chosen"
+)]
 
 use crate::bound::{self, Histogram};
 use crate::candidates::Candidates;
 use crate::kernel::{self, Aim, Lane, OVER};
 use crate::lanes::{Instructions, Lanes};
-use crate::pair::distance_within;
+use crate::pair::{between_ends, distance_within};
 use crate::pattern::Pattern;
 use crate::symbols::{Symbols, Values};
 
 /// Half a band that finds near texts at once and bounds far ones.
 const NARROW: u32 = 64;
+
+/// Symbols between common ends that are compared without further ado.
+const SHORT: usize = 192;
 
 /// A candidate and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +122,10 @@ impl<'a> Search<'a> {
             return &self.best.matches;
         }
         self.open(query, most);
+        self.edits_of_one_place(query);
+        if self.open.is_empty() {
+            return &self.best.matches;
+        }
         if query.is_empty() || !self.prepare(query) {
             self.one_by_one(query);
             return &self.best.matches;
@@ -207,6 +218,45 @@ impl<'a> Search<'a> {
                 }
             },
         );
+    }
+
+    /// Compares the most promising candidates if they differ from the query in one short stretch, as
+    /// a corrected program does: then that is quicker than making the query a pattern.
+    fn edits_of_one_place(&mut self, query: &Symbols) {
+        let key = |open: &Open| (open.least, open.text);
+        let few = self.best.count.saturating_add(1).min(self.open.len());
+        if few < self.open.len() {
+            self.open.select_nth_unstable_by_key(few - 1, key);
+        }
+        let mut number = 0;
+        while number < few {
+            let text = self.open[number].text;
+            let symbols = self.candidates.texts[text as usize].symbols;
+            let mut known = false;
+            if between_ends(query, symbols) <= SHORT {
+                let most = self.best.most as usize;
+                known = true;
+                if let Some(distance) = distance_within(query, symbols, most) {
+                    self.found(text, distance as u32);
+                }
+            }
+            // Marked by a bound that nothing reaches.
+            if known {
+                self.open[number].least = u32::MAX;
+            }
+            number += 1;
+        }
+        let best = &mut self.best;
+        if let Some(last) = best
+            .matches
+            .last()
+            .filter(|_| best.matches.len() == best.count)
+        {
+            best.most = best.most.min(last.distance);
+        }
+        let most = best.most;
+        self.open
+            .retain(|open| open.least <= most && open.least < u32::MAX);
     }
 
     /// Makes the query the pattern; false if that would take too much memory.

@@ -4,6 +4,11 @@
 //!
 //! Promises: what `Lanes` says; functions are inlined into callers that are compiled for AVX2.
 #![expect(unsafe_code, reason = "intrinsics, and raw loads")]
+#![allow(
+    clippy::inline_always,
+    clippy::cast_ptr_alignment,
+    reason = "only what is inlined is compiled for the instructions; loads are unaligned ones"
+)]
 
 use std::arch::x86_64::{
     __m128i, __m256i, _mm_add_epi64, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_unpackhi_epi64,

@@ -5,6 +5,11 @@
 //!
 //! Promises: what `Lanes` says; functions are inlined into callers that are compiled for AVX-512.
 #![expect(unsafe_code, reason = "intrinsics, and raw loads")]
+#![allow(
+    clippy::inline_always,
+    clippy::cast_ptr_alignment,
+    reason = "only what is inlined is compiled for the instructions; loads are unaligned ones"
+)]
 
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_loadu_si128, _mm512_add_epi64, _mm512_and_si512,
