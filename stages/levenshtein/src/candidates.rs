@@ -2,11 +2,13 @@
 //!
 //! Made by `triplets` for the wrong programs of a problem; a `Search` asks. Shared by all queries
 //! of a problem: the codes of the texts, their histograms, and that equal texts are compared once.
+//! Codes and histograms are made when the first query needs them: in a small group perhaps none.
 //!
 //! Promises: indices are those of the texts as they were given. Memory: two bytes a symbol, and
 //! 128 bytes a text.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::bound::Histogram;
 use crate::lanes::Instructions;
@@ -20,11 +22,44 @@ const MOST_CODES: usize = u16::MAX as usize;
 pub struct Candidates<'a> {
     /// Different texts, shortest first, then by their first index.
     pub(crate) texts: Vec<Text<'a>>,
+    tables: OnceLock<Tables>,
+    most_codes: usize,
+    length: usize,
+}
+
+/// What comparing many texts takes.
+pub(crate) struct Tables {
     pub(crate) histograms: Vec<Histogram>,
+    /// Where the codes of each text begin; none if a symbol has no code.
+    pub(crate) starts: Vec<Option<usize>>,
     /// The codes of all texts, one after the other, and room to read on behind the last.
     pub(crate) codes: Vec<u16>,
     pub(crate) alphabet: Alphabet,
-    length: usize,
+}
+
+impl Tables {
+    fn new(texts: &[Text], most_codes: usize) -> Self {
+        let mut alphabet = Alphabet::new(most_codes);
+        let longest = texts.last().map_or(0, |text| text.length);
+        let symbols: usize = texts.iter().map(|text| text.length).sum();
+        let mut codes = Vec::with_capacity(symbols + longest);
+        let starts = texts.iter().map(|text| {
+            let start = codes.len();
+            if alphabet.encode(text.symbols, &mut codes) {
+                return Some(start);
+            }
+            codes.truncate(start);
+            None
+        });
+        let starts = starts.collect();
+        codes.resize(codes.len() + longest, 0);
+        Self {
+            histograms: texts.iter().map(|text| text.symbols.histogram()).collect(),
+            starts,
+            codes,
+            alphabet,
+        }
+    }
 }
 
 /// One of the different texts.
@@ -32,8 +67,6 @@ pub(crate) struct Text<'a> {
     pub(crate) symbols: &'a Symbols,
     /// Number of symbols.
     pub(crate) length: usize,
-    /// Where its codes begin; none if a symbol has no code.
-    pub(crate) start: Option<usize>,
     /// Where it stands among the texts that were given, ascending; one at least.
     pub(crate) indices: Vec<u32>,
 }
@@ -49,7 +82,6 @@ impl<'a> Candidates<'a> {
         texts: impl IntoIterator<Item = &'a Symbols>,
         most_codes: usize,
     ) -> Self {
-        let mut alphabet = Alphabet::new(most_codes);
         let mut length = 0;
         let all = texts.into_iter().enumerate().map(|(index, symbols)| {
             length += 1;
@@ -70,31 +102,23 @@ impl<'a> Candidates<'a> {
                 _ => texts.push(Text {
                     symbols,
                     length: symbols.len(),
-                    start: None,
                     indices: vec![index],
                 }),
             }
         }
         texts.sort_unstable_by_key(|text| (text.length, text.indices[0]));
-        let longest = texts.last().map_or(0, |text| text.length);
-        let symbols: usize = texts.iter().map(|text| text.length).sum();
-        let mut codes = Vec::with_capacity(symbols + longest);
-        for text in &mut texts {
-            let start = codes.len();
-            if alphabet.encode(text.symbols, &mut codes) {
-                text.start = Some(start);
-            } else {
-                codes.truncate(start);
-            }
-        }
-        codes.resize(codes.len() + longest, 0);
         Self {
-            histograms: texts.iter().map(|text| text.symbols.histogram).collect(),
             texts,
-            codes,
-            alphabet,
+            tables: OnceLock::new(),
+            most_codes,
             length,
         }
+    }
+
+    /// Codes and histograms of all texts.
+    pub(crate) fn tables(&self) -> &Tables {
+        self.tables
+            .get_or_init(|| Tables::new(&self.texts, self.most_codes))
     }
 
     /// How many texts were given.
@@ -202,7 +226,7 @@ impl Alphabet {
             Values::Wide(values) => codes.extend(self.wide(values)),
         }
         if codes[start..].contains(&0) {
-            for (code, symbol) in codes[start..].iter_mut().zip(symbols.iter()) {
+            for (code, symbol) in codes[start..].iter_mut().zip(symbols.by_value()) {
                 if *code == 0 {
                     let Some(new) = self.add(symbol) else {
                         return false;

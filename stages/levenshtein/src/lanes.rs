@@ -58,8 +58,8 @@ impl Instructions {
 
     /// The widest that this processor has.
     pub fn best() -> Self {
-        let available = Self::ALL.into_iter().filter(|kind| kind.available());
-        available.last().unwrap_or(Self::Portable)
+        let mut available = Self::ALL.into_iter().filter(|kind| kind.available());
+        available.next_back().unwrap_or(Self::Portable)
     }
 
     /// Texts that are compared at a time.

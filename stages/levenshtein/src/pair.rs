@@ -1,12 +1,14 @@
 //! The distance of two texts.
 //!
 //! Called for single pairs, and by `search.rs` for what does not fit its tables. Common ends are
-//! taken off, then the shorter text is the pattern of a kernel of one lane.
+//! taken off; if what is left differs in more than a few places (`few.rs`), its shorter text is the
+//! pattern of a kernel of one lane.
 //!
 //! Promises: exact, for any texts. Memory grows with the shorter text times the number of its
 //! different symbols; where that is too much (64 Ki symbols, most of them different) the plain
 //! table is computed row by row instead, which is slow.
 
+use crate::few::{self, FEW_EDITS, MOST_EDITS, Symbol};
 use crate::kernel::{self, Aim, Lane, OVER};
 use crate::pattern::Pattern;
 use crate::symbols::{Symbols, Unit, Values};
@@ -23,19 +25,33 @@ pub fn distance_within(a: &Symbols, b: &Symbols, most: usize) -> Option<usize> {
         (Values::Narrow(a), Values::Narrow(b)) => within(a, b, most),
         (Values::Wide(a), Values::Wide(b)) => within(a, b, most),
         _ => {
-            let (a, b): (Vec<u32>, Vec<u32>) = (a.iter().collect(), b.iter().collect());
+            let (a, b): (Vec<u32>, Vec<u32>) = (a.by_value().collect(), b.by_value().collect());
             within(&a, &b, most)
+        }
+    }
+}
+
+/// The distance if it is at most `most` and at most `MOST_EDITS`, without preparing anything.
+pub(crate) fn few_within(a: &Symbols, b: &Symbols, most: usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > most.min(MOST_EDITS) {
+        return None;
+    }
+    match (&a.values, &b.values) {
+        (Values::Narrow(a), Values::Narrow(b)) => few::distance_within(a, b, most),
+        (Values::Wide(a), Values::Wide(b)) => few::distance_within(a, b, most),
+        (Values::Wide(wide), Values::Narrow(narrow))
+        | (Values::Narrow(narrow), Values::Wide(wide)) => {
+            let narrow: Vec<u32> = narrow.iter().map(|&value| value.into()).collect();
+            few::distance_within(wide, &narrow, most)
         }
     }
 }
 
 /// Symbols of the shorter text between the ends that both texts have in common.
 pub(crate) fn between_ends(a: &Symbols, b: &Symbols) -> usize {
-    fn between<T: PartialEq>(a: &[T], b: &[T]) -> usize {
-        let prefix = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-        let (a, b) = (&a[prefix..], &b[prefix..]);
-        let suffix = a.iter().rev().zip(b.iter().rev());
-        a.len().min(b.len()) - suffix.take_while(|(x, y)| x == y).count()
+    fn between<T: Symbol>(a: &[T], b: &[T]) -> usize {
+        let (a, b) = few::without_ends(a, b);
+        a.len().min(b.len())
     }
     match (&a.values, &b.values) {
         (Values::Narrow(a), Values::Narrow(b)) => between(a, b),
@@ -44,12 +60,8 @@ pub(crate) fn between_ends(a: &Symbols, b: &Symbols) -> usize {
     }
 }
 
-fn within<T: Copy + PartialEq + Into<u32>>(mut a: &[T], mut b: &[T], most: usize) -> Option<usize> {
-    let prefix = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    (a, b) = (&a[prefix..], &b[prefix..]);
-    let suffix = a.iter().rev().zip(b.iter().rev());
-    let suffix = suffix.take_while(|(x, y)| x == y).count();
-    (a, b) = (&a[..a.len() - suffix], &b[..b.len() - suffix]);
+fn within<T: Symbol>(a: &[T], b: &[T], most: usize) -> Option<usize> {
+    let (a, b) = few::without_ends(a, b);
     // The shorter one is the pattern: fewer blocks.
     let (pattern, text) = if a.len() <= b.len() { (a, b) } else { (b, a) };
     // No distance exceeds the longer length.
@@ -59,6 +71,10 @@ fn within<T: Copy + PartialEq + Into<u32>>(mut a: &[T], mut b: &[T], most: usize
     }
     if pattern.is_empty() {
         return Some(text.len());
+    }
+    let found = few::distance_within(pattern, text, most.min(FEW_EDITS));
+    if found.is_some() || most <= FEW_EDITS {
+        return found;
     }
     // Codes from 1 in the order of first occurrence for symbols below 256, then the others sorted.
     let mut direct = [0_u16; 256];

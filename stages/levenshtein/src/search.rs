@@ -1,9 +1,10 @@
 //! Asks which of many texts are nearest to one.
 //!
-//! Made by `Candidates::search`, one a thread. Every candidate is bounded from below (`bound.rs`);
-//! those that promise most are compared within a narrow band, which bounds the answer from above;
-//! then all that could still be in the answer are compared exactly, several at a time, in the order
-//! of promise and with the bound of what was found so far.
+//! Made by `Candidates::search`, one a thread. Few candidates are first tried one by one for a near
+//! one (`few.rs`). Else every candidate is bounded from below (`bound.rs`); those that promise most
+//! are compared within a narrow band, which bounds the answer from above; then all that could still
+//! be in the answer are compared exactly, several at a time, in the order of promise and with the
+//! bound of what was found so far.
 //!
 //! Promises: exact. The order of visits depends on the instructions, the answer does not.
 #![expect(
@@ -16,10 +17,11 @@
 )]
 
 use crate::bound::{self, Histogram};
-use crate::candidates::Candidates;
+use crate::candidates::{Candidates, Tables};
+use crate::few::{FEW_EDITS, MOST_EDITS};
 use crate::kernel::{self, Aim, Lane, OVER};
 use crate::lanes::{Instructions, Lanes};
-use crate::pair::{between_ends, distance_within};
+use crate::pair::{between_ends, distance_within, few_within};
 use crate::pattern::Pattern;
 use crate::symbols::{Symbols, Values};
 
@@ -28,6 +30,9 @@ const NARROW: u32 = 64;
 
 /// Symbols between common ends that are compared without further ado.
 const SHORT: usize = 192;
+
+/// Candidates that are first tried one by one: for more, bounds from below are worth their making.
+const FEW_TEXTS: usize = 32;
 
 /// A candidate and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +126,12 @@ impl<'a> Search<'a> {
         if count == 0 || self.candidates.is_empty() {
             return &self.best.matches;
         }
+        if self.candidates.texts.len() <= FEW_TEXTS {
+            if self.few_edits(query) {
+                return &self.best.matches;
+            }
+            self.best.reset(count, most);
+        }
         self.open(query, most);
         self.edits_of_one_place(query);
         if self.open.is_empty() {
@@ -156,6 +167,7 @@ impl<'a> Search<'a> {
     pub fn distances(&mut self, query: &Symbols) -> Vec<u32> {
         let mut all = vec![0; self.candidates.len()];
         let candidates = self.candidates;
+        let tables = candidates.tables();
         let mut put = |text: usize, distance: u32| {
             for &index in &candidates.texts[text].indices {
                 all[index as usize] = distance;
@@ -164,19 +176,17 @@ impl<'a> Search<'a> {
         let prepared = !query.is_empty() && self.prepare(query);
         let mut batch: Vec<(usize, Lane)> = Vec::new();
         for (number, text) in candidates.texts.iter().enumerate() {
-            match text.start.filter(|_| prepared && text.length > 0) {
-                Some(start) => batch.push((
-                    number,
-                    Lane {
-                        start,
-                        length: text.length,
-                        most: text.length.max(query.len()) as u32,
-                    },
-                )),
-                None => {
-                    let found = distance_within(query, text.symbols, usize::MAX);
-                    put(number, found.expect("no bound") as u32);
-                }
+            let start = tables.starts[number].filter(|_| prepared && text.length > 0);
+            if let Some(start) = start {
+                let lane = Lane {
+                    start,
+                    length: text.length,
+                    most: text.length.max(query.len()) as u32,
+                };
+                batch.push((number, lane));
+            } else {
+                let found = distance_within(query, text.symbols, usize::MAX);
+                put(number, found.expect("no bound") as u32);
             }
         }
         for batch in batch.chunks(self.instructions.lanes()) {
@@ -189,12 +199,48 @@ impl<'a> Search<'a> {
         all
     }
 
+    /// Compares the candidates one by one as far as few edits lead; whether that is the answer.
+    fn few_edits(&mut self, query: &Symbols) -> bool {
+        let candidates = self.candidates;
+        // Edits that are looked for.
+        let mut most = self.best.most.min(MOST_EDITS as u32);
+        self.open.clear();
+        for (number, text) in candidates.texts.iter().enumerate() {
+            let longer = text.length.abs_diff(query.len());
+            if longer <= most as usize {
+                self.open.push(Open {
+                    // Not the least distance, but what promises a small one soonest.
+                    least: (between_ends(query, text.symbols) + longer) as u32,
+                    text: number as u32,
+                });
+            }
+        }
+        self.open
+            .sort_unstable_by_key(|open| (open.least, open.text));
+        let promising = self.best.count.saturating_add(7);
+        for number in 0..self.open.len() {
+            let is_full = self.best.matches.len() == self.best.count;
+            if number >= promising && !is_full {
+                most = most.min(FEW_EDITS as u32);
+            }
+            let number = self.open[number].text;
+            let text = &candidates.texts[number as usize];
+            if let Some(bound) = self.best.most_for(text.indices[0])
+                && let Some(distance) = few_within(query, text.symbols, bound.min(most) as usize)
+            {
+                self.found(number, distance as u32);
+            }
+        }
+        let last = self.best.matches.last();
+        let last = last.filter(|_| self.best.matches.len() == self.best.count);
+        self.best.most <= most || last.is_some_and(|last| last.distance <= most)
+    }
+
     /// Bounds all candidates from below.
     fn open(&mut self, query: &Symbols, most: u32) {
         let length = query.len();
-        let Candidates {
-            texts, histograms, ..
-        } = self.candidates;
+        let texts = &self.candidates.texts;
+        let Tables { histograms, .. } = self.candidates.tables();
         // Texts are sorted by length: those that are much too short or long stand at the ends.
         let (short, long) = (
             length.saturating_sub(most as usize),
@@ -205,7 +251,7 @@ impl<'a> Search<'a> {
         self.open.clear();
         differences(
             self.instructions,
-            &query.histogram,
+            &query.histogram(),
             &histograms[from..to],
             |number, difference| {
                 let text = from + number;
@@ -261,7 +307,7 @@ impl<'a> Search<'a> {
 
     /// Makes the query the pattern; false if that would take too much memory.
     fn prepare(&mut self, query: &Symbols) -> bool {
-        let alphabet = &self.candidates.alphabet;
+        let alphabet = &self.candidates.tables().alphabet;
         let (codes, rows) = (alphabet.codes(), query.len());
         if !Pattern::fits(codes, rows) {
             return false;
@@ -310,7 +356,7 @@ impl<'a> Search<'a> {
     }
 
     fn kernel(&mut self, lanes: &[Lane], aim: Aim) -> [u32; crate::lanes::MOST_LANES] {
-        let codes = &self.candidates.codes;
+        let codes = &self.candidates.tables().codes;
         kernel::distances(
             self.instructions,
             &self.pattern,
@@ -336,10 +382,12 @@ impl<'a> Search<'a> {
         for start in (0..few).step_by(lanes) {
             let batch: Vec<(usize, Lane)> = (start..few.min(start + lanes))
                 .filter_map(|number| {
-                    let text = &self.candidates.texts[self.open[number].text as usize];
+                    let number_of_text = self.open[number].text as usize;
+                    let text = &self.candidates.texts[number_of_text];
                     let most = text.length.abs_diff(length) as u32 + NARROW;
                     let length = text.length;
-                    let start = text.start.filter(|_| length > 0)?;
+                    let start =
+                        self.candidates.tables().starts[number_of_text].filter(|_| length > 0)?;
                     Some((
                         number,
                         Lane {
@@ -381,7 +429,8 @@ impl<'a> Search<'a> {
         let mut batch: Vec<(u32, Lane)> = Vec::with_capacity(self.instructions.lanes());
         for (number, open) in block.iter().enumerate() {
             let text = &self.candidates.texts[open.text as usize];
-            match text.start.filter(|_| text.length > 0) {
+            let start = self.candidates.tables().starts[open.text as usize];
+            match start.filter(|_| text.length > 0) {
                 None => self.alone(*open, query),
                 Some(start) => {
                     let most = self.best.most_for(text.indices[0]);
@@ -464,8 +513,8 @@ mod tests {
             .map(|n| Symbols::from_values((n..n + 9).map(|n| n * 97 % 400).collect()))
             .collect();
         let (all, few) = (Candidates::new(&texts), Candidates::with_codes(&texts, 12));
-        assert!(few.texts.iter().any(|text| text.start.is_none()));
-        assert!(few.texts.iter().any(|text| text.start.is_some()));
+        assert!(few.tables().starts.iter().any(Option::is_none));
+        assert!(few.tables().starts.iter().any(Option::is_some));
         for query in &texts {
             let wanted = all.search().nearest_few(query, 5, u32::MAX).to_vec();
             assert_eq!(few.search().nearest_few(query, 5, u32::MAX), wanted);

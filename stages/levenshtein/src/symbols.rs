@@ -1,4 +1,4 @@
-//! A text as symbols, and how often each occurs.
+//! A text as symbols.
 //!
 //! Made by the caller, once a text. What a symbol is, is the caller's choice (`Unit`).
 //!
@@ -25,7 +25,6 @@ pub enum Unit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Symbols {
     pub(crate) values: Values,
-    pub(crate) histogram: Histogram,
 }
 
 /// Symbols by value.
@@ -43,27 +42,28 @@ impl Symbols {
         match unit {
             // ASCII is the same in both.
             Unit::Chars if text.is_ascii() => Self::from_bytes(text.as_bytes()),
-            Unit::Chars => Self::from_values(text.chars().map(u32::from).collect()),
+            Unit::Chars => Self::from_values(scalar_values(text)),
             Unit::Bytes => Self::from_bytes(text.as_bytes()),
         }
     }
 
     /// Bytes of any kind, valid UTF-8 or not.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let histogram = Histogram::new(bytes.iter().map(|&byte| u32::from(byte)));
         Self {
             values: Values::Narrow(bytes.to_vec()),
-            histogram,
         }
     }
 
     /// Symbols of any kind, such as UTF-16 units with lone surrogates, or token ids.
     pub fn from_values(values: Vec<u32>) -> Self {
-        let histogram = Histogram::new(values.iter().copied());
-        let narrow: Result<Vec<u8>, _> = values.iter().map(|&value| value.try_into()).collect();
+        // No early end: that would be slower.
+        let is_wide = values.iter().fold(0, |bits, value| bits | value) > u8::MAX.into();
         Self {
-            values: narrow.map_or(Values::Wide(values), Values::Narrow),
-            histogram,
+            values: if is_wide {
+                Values::Wide(values)
+            } else {
+                Values::Narrow(values.iter().map(|&value| value as u8).collect())
+            },
         }
     }
 
@@ -80,11 +80,36 @@ impl Symbols {
         self.len() == 0
     }
 
+    /// How often each occurs.
+    pub(crate) fn histogram(&self) -> Histogram {
+        match &self.values {
+            Values::Narrow(values) => Histogram::new(values.iter().map(|&value| value.into())),
+            Values::Wide(values) => Histogram::new(values.iter().copied()),
+        }
+    }
+
     /// The symbols by value.
-    pub(crate) fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+    pub(crate) fn by_value(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         match &self.values {
             Values::Narrow(values) => Box::new(values.iter().map(|&value| u32::from(value))),
             Values::Wide(values) => Box::new(values.iter().copied()),
         }
     }
+}
+
+fn scalar_values(text: &str) -> Vec<u32> {
+    const NOT_ASCII: u64 = u64::from_le_bytes([0x80; 8]);
+    let mut values = Vec::with_capacity(text.chars().count());
+    let mut rest = text;
+    // A program with a few comments in Russian is mostly ASCII.
+    while !rest.is_empty() {
+        let words = rest.as_bytes().as_chunks().0.iter();
+        let ascii = words.take_while(|word| u64::from_le_bytes(**word) & NOT_ASCII == 0);
+        let (ascii, others) = rest.split_at(8 * ascii.count());
+        values.extend(ascii.bytes().map(u32::from));
+        let mut others = others.chars();
+        values.extend(others.by_ref().take(8).map(u32::from));
+        rest = others.as_str();
+    }
+    values
 }

@@ -88,25 +88,47 @@ proptest! {
 
     #[test]
     fn groups((query, texts) in group(), count in 1..5_usize, most in 0..200_u32) {
-        let distances: Vec<u32> = texts.iter().map(|text| naive(&query, text) as u32).collect();
-        let mut wanted: Vec<Match> = distances
-            .iter()
-            .enumerate()
-            .map(|(index, &distance)| Match { distance, index: index as u32 })
-            .collect();
-        wanted.sort();
-        let query = Symbols::from_values(query);
-        let texts: Vec<Symbols> = texts.into_iter().map(Symbols::from_values).collect();
-        let candidates = Candidates::new(&texts);
-        for kind in available() {
-            let mut search = candidates.search_with(kind);
-            prop_assert_eq!(search.distances(&query), &distances[..], "{:?}", kind);
-            prop_assert_eq!(search.nearest(&query), wanted.first().copied(), "{:?}", kind);
-            let near: Vec<Match> =
-                wanted.iter().copied().filter(|found| found.distance <= most).take(count).collect();
-            prop_assert_eq!(search.nearest_few(&query, count, most), near, "{:?}", kind);
-            // What one query left behind does not touch the next one.
-            prop_assert_eq!(search.nearest(&query), wanted.first().copied(), "{:?}", kind);
+        // Few candidates are asked in another way than many.
+        let mut many = texts.clone();
+        many.extend((0..40).map(|n| (0..3 * n).map(|place| 48 + place * n % 7).collect()));
+        for texts in [texts, many] {
+            let distances: Vec<u32> =
+                texts.iter().map(|text| naive(&query, text) as u32).collect();
+            let mut wanted: Vec<Match> = distances
+                .iter()
+                .enumerate()
+                .map(|(index, &distance)| Match { distance, index: index as u32 })
+                .collect();
+            wanted.sort();
+            let query = Symbols::from_values(query.clone());
+            let texts: Vec<Symbols> = texts.into_iter().map(Symbols::from_values).collect();
+            let candidates = Candidates::new(&texts);
+            for kind in available() {
+                let mut search = candidates.search_with(kind);
+                // Before anything else, so that nothing is prepared yet.
+                prop_assert_eq!(search.nearest(&query), wanted.first().copied(), "{:?}", kind);
+                prop_assert_eq!(search.distances(&query), &distances[..], "{:?}", kind);
+                let near: Vec<Match> =
+                    wanted.iter().copied().filter(|found| found.distance <= most).take(count).collect();
+                prop_assert_eq!(search.nearest_few(&query, count, most), near, "{:?}", kind);
+                // What one query left behind does not touch the next one.
+                prop_assert_eq!(search.nearest(&query), wanted.first().copied(), "{:?}", kind);
+            }
+        }
+    }
+
+    /// Few edits, so that most distances are near the bound of what is found edit by edit.
+    #[test]
+    fn few_edits(a in text(), changes in edits(), slack in 0..4_usize) {
+        for count in [0, 3, 8, 24, 25, 26].map(|count| changes.len().min(count)) {
+            let b = edited(&a, &changes[..count]);
+            let wanted = naive(&a, &b);
+            let (a, b) = (Symbols::from_values(a.clone()), Symbols::from_values(b));
+            for (a, b) in [(&a, &b), (&b, &a)] {
+                prop_assert_eq!(distance_within(a, b, wanted + slack), Some(wanted));
+                let below = (wanted + slack).saturating_sub(4);
+                prop_assert_eq!(distance_within(a, b, below), (wanted == 0).then_some(0));
+            }
         }
     }
 }
@@ -175,6 +197,9 @@ fn units_differ() {
     assert_eq!(distance("é", "e", Unit::Chars), 1);
     assert_eq!(distance("é", "e", Unit::Bytes), 2);
     assert_eq!(distance("日本", "日", Unit::Bytes), 3);
+    let long = "int длина = 0; // comment in English, 日本語 and Russian комментарий 🦀 end";
+    let values = Symbols::from_values(long.chars().map(u32::from).collect());
+    assert_eq!(Symbols::new(long, Unit::Chars), values);
     // Invalid UTF-8 is bytes like others.
     let (a, b) = (
         Symbols::from_bytes(b"\xff\xfe\x00a"),
