@@ -159,7 +159,7 @@ impl Draw {
                 0 => lines.insert(at, format!("if (x{} == 0) return;", self.below(10))),
                 1 if lines.len() > 3 => drop(lines.remove(at)),
                 _ => {
-                    lines[at].push_str(*self.pick::<&str>(&[" + 1", " - 1", " // ?", ";", " <= n"]))
+                    lines[at].push_str(self.pick::<&str>(&[" + 1", " - 1", " // ?", ";", " <= n"]));
                 }
             }
         }

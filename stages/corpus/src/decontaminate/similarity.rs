@@ -122,7 +122,7 @@ impl Index {
 pub(super) struct Sketches {
     words: usize,
     hashes: usize,
-    sketches: Vec<Vec<u64>>,
+    by_statement: Vec<Vec<u64>>,
 }
 
 impl Sketches {
@@ -131,11 +131,11 @@ impl Sketches {
         words: usize,
         hashes: usize,
     ) -> Self {
-        let sketches = texts.map(|text| sketch(text, words, hashes)).collect();
+        let by_statement = texts.map(|text| sketch(text, words, hashes)).collect();
         Self {
             words,
             hashes,
-            sketches,
+            by_statement,
         }
     }
 
@@ -143,7 +143,7 @@ impl Sketches {
     pub(super) fn most_similar(&self, text: &str) -> Option<(usize, f64)> {
         let sketch = sketch(text, self.words, self.hashes);
         let same = |other: &Vec<u64>| sketch.iter().zip(other).filter(|(a, b)| a == b).count();
-        let all = self.sketches.iter().map(same).enumerate();
+        let all = self.by_statement.iter().map(same).enumerate();
         // The first of the largest.
         let (statement, same) = all.rev().max_by_key(|&(_, same)| same)?;
         (same > 0).then(|| (statement, same as f64 / self.hashes as f64))
