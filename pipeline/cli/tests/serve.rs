@@ -120,6 +120,17 @@ fn events(address: &str, path: &str, body: &Value) -> Vec<String> {
     data.map(str::to_owned).collect()
 }
 
+/// The text of a streamed answer, whose pieces have it at `place` of their choice.
+fn streamed(address: &str, path: &str, body: &Value, place: &str) -> String {
+    let data = events(address, path, &with(body, json!({"stream": true})));
+    // The last event is no JSON: `[DONE]`.
+    let pieces = data
+        .iter()
+        .filter_map(|text| serde_json::from_str(text).ok());
+    let text = |piece: Value| Some(piece["choices"][0].pointer(place)?.as_str()?.to_owned());
+    pieces.filter_map(text).collect()
+}
+
 fn with(base: &Value, more: Value) -> Value {
     let mut body = base.clone();
     for (name, value) in more.as_object().unwrap() {
@@ -245,17 +256,7 @@ fn serves_as_openai_and_vllm_do() {
     let before = text.split(&middle).next().unwrap();
     assert_eq!(stopped["choices"][0]["text"], before);
     assert_eq!(stopped["choices"][0]["finish_reason"], "stop");
-    let data = events(
-        &server.address,
-        "/v1/completions",
-        &with(&stop, json!({"stream": true})),
-    );
-    let pieces = data
-        .iter()
-        .filter_map(|text| serde_json::from_str::<Value>(text).ok());
-    let streamed: String = pieces
-        .filter_map(|piece| piece["choices"][0]["text"].as_str().map(str::to_owned))
-        .collect();
+    let streamed = streamed(&server.address, "/v1/completions", &stop, "/text");
     assert_eq!(streamed, before);
     let (status, metrics) = get(&server.address, "/metrics");
     assert_eq!(status, 200);
@@ -368,21 +369,12 @@ fn adapters_and_templates_are_served_beside_the_model() {
         chat["usage"]["prompt_tokens"].as_u64().unwrap() + 1,
         plain["usage"]["prompt_tokens"].as_u64().unwrap()
     );
-    let data = events(
+    let streamed = streamed(
         &server.address,
         "/v1/chat/completions",
-        &with(&ask, json!({"stream": true})),
+        &ask,
+        "/delta/content",
     );
-    let pieces = data
-        .iter()
-        .filter_map(|text| serde_json::from_str::<Value>(text).ok());
-    let streamed: String = pieces
-        .filter_map(|piece| {
-            piece["choices"][0]["delta"]["content"]
-                .as_str()
-                .map(str::to_owned)
-        })
-        .collect();
     assert_eq!(content, &streamed);
 }
 

@@ -177,18 +177,7 @@ fn problem(number: usize, draw: &mut Draw) -> Problem {
         source: "synthetic".to_owned(),
         split: "train".to_owned(),
         description: words.join(" "),
-        contest_id: None,
-        index: None,
-        rating: None,
-        tags: Vec::new(),
-        difficulty: 0,
-        time_limit_s: None,
-        memory_limit_bytes: None,
-        public_tests: Vec::new(),
-        private_tests: Vec::new(),
-        generated_tests: Vec::new(),
-        input_file: None,
-        output_file: None,
+        ..Problem::default()
     }
 }
 

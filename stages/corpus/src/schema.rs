@@ -52,7 +52,8 @@ impl fmt::Display for Split {
 }
 
 table! {
-    /// A programming-contest problem with its tests.
+    /// A programming-contest problem with its tests; by default nothing is known of it.
+    #[derive(Default)]
     pub struct Problem in "problems" {
         /// Unique over all sources: `<source>/<name>`.
         pub problem_id: String,

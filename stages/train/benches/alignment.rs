@@ -122,27 +122,12 @@ fn dpo(cached: bool) -> Step {
 fn rollouts() -> Vec<Rollout> {
     (0..PROGRAMS)
         .map(|row| Rollout {
-            batch: 0,
-            problem_id: row.to_string(),
-            language: "python3".into(),
-            sample: 0,
             prompt_ids: ids(2 * row),
             token_ids: ids(2 * row + 1),
-            text: String::new(),
-            finish: "stop".into(),
             sampler_log_probs: vec![0.0; HALF],
-            log_probs: Vec::new(),
-            reference_log_probs: Vec::new(),
-            values: Vec::new(),
-            score: 0.0,
-            compiles: None,
-            public_tests: None,
-            all_tests: None,
-            final_score: 0.0,
-            kl: 0.0,
-            rewards: vec![0.0; HALF],
             advantages: (0..HALF).map(|i| (i % 7) as f32 - 3.0).collect(),
             returns: (0..HALF).map(|i| (i % 5) as f32 - 2.0).collect(),
+            ..Rollout::default()
         })
         .collect()
 }

@@ -26,27 +26,10 @@ fn rollouts(golden: &Value) -> Vec<Rollout> {
         .iter()
         .zip(responses)
         .map(|(query, response)| Rollout {
-            batch: 0,
-            problem_id: String::new(),
-            language: String::new(),
-            sample: 0,
             prompt_ids: ids(query),
             token_ids: ids(response),
-            text: String::new(),
             finish: "stop".into(),
-            sampler_log_probs: Vec::new(),
-            log_probs: Vec::new(),
-            reference_log_probs: Vec::new(),
-            values: Vec::new(),
-            score: 0.0,
-            compiles: None,
-            public_tests: None,
-            all_tests: None,
-            final_score: 0.0,
-            kl: 0.0,
-            rewards: Vec::new(),
-            advantages: Vec::new(),
-            returns: Vec::new(),
+            ..Rollout::default()
         });
     rows.collect()
 }

@@ -113,19 +113,7 @@ pub(super) fn without_statement(problem_id: String, name: String, what: &What) -
         name,
         source: what.source.clone(),
         split: what.split.to_string(),
-        description: String::new(),
-        contest_id: None,
-        index: None,
-        rating: None,
-        tags: Vec::new(),
-        difficulty: 0,
-        time_limit_s: None,
-        memory_limit_bytes: None,
-        public_tests: Vec::new(),
-        private_tests: Vec::new(),
-        generated_tests: Vec::new(),
-        input_file: None,
-        output_file: None,
+        ..Problem::default()
     }
 }
 

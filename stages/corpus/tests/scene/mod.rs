@@ -318,18 +318,7 @@ pub(crate) fn problem(id: &str, split: &str, description: &str) -> Problem {
         source: "test".to_owned(),
         split: split.to_owned(),
         description: description.to_owned(),
-        contest_id: None,
-        index: None,
-        rating: None,
-        tags: Vec::new(),
-        difficulty: 0,
-        time_limit_s: None,
-        memory_limit_bytes: None,
-        public_tests: Vec::new(),
-        private_tests: Vec::new(),
-        generated_tests: Vec::new(),
-        input_file: None,
-        output_file: None,
+        ..Problem::default()
     }
 }
 

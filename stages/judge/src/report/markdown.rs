@@ -3,7 +3,7 @@
 //! Called by `report.rs` with all numbers computed; computes nothing but percentages.
 
 use super::{Estimate, Numbers, RowNumbers};
-use crate::tally::VERDICTS;
+use crate::{score::Difference, tally::VERDICTS};
 use std::{collections::BTreeSet, fmt::Write as _};
 
 /// The whole text.
@@ -59,6 +59,12 @@ fn estimate(estimate: Option<&Estimate>) -> String {
         ),
         None => percent(estimate.value),
     }
+}
+
+/// A difference of shares in percentage points, with its interval.
+pub(super) fn points(share: &Difference) -> String {
+    let [mean, low, high] = [share.mean, share.low, share.high].map(|value| 100.0 * value);
+    format!("{mean:+.1} ({low:+.1} to {high:+.1})")
 }
 
 fn results(numbers: &Numbers) -> String {
@@ -150,12 +156,7 @@ fn pairs(numbers: &Numbers) -> String {
     let cells = |pair: &super::Paired| {
         let (share, p) = pair.right_share.map_or_else(
             || ("–".to_owned(), "–".to_owned()),
-            |share| {
-                let points = [share.mean, share.low, share.high].map(|value| 100.0 * value);
-                let [mean, low, high] = points;
-                let p = format!("{:.3}", share.p_value);
-                (format!("{mean:+.1} ({low:+.1} to {high:+.1})"), p)
-            },
+            |share| (points(&share), format!("{:.3}", share.p_value)),
         );
         vec![
             pair.name.clone(),

@@ -6,7 +6,7 @@
 //! than one seed has; what differs from seed to seed as a whole is told apart by the list of the
 //! seeds' own differences.
 
-use super::markdown::grid;
+use super::markdown::{grid, points};
 use crate::score::{Difference, mcnemar, paired_difference};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -245,7 +245,6 @@ pub fn markdown(seeds: &Seeds) -> String {
     let cells = |row: &Pooled| {
         let paired = row.paired.as_ref()?;
         let share = paired.right_share;
-        let [mean, low, high] = [share.mean, share.low, share.high].map(|value| 100.0 * value);
         let by_seed = paired.by_seed.values.iter();
         let by_seed: Vec<String> = by_seed
             .map(|value| format!("{:+.1}", 100.0 * value))
@@ -256,7 +255,7 @@ pub fn markdown(seeds: &Seeds) -> String {
             paired.only_other.to_string(),
             paired.only_this.to_string(),
             format!("{:.4}", paired.p_value),
-            format!("{mean:+.1} ({low:+.1} to {high:+.1})"),
+            points(&share),
             format!("{:.4}", share.p_value),
             by_seed.join(", "),
         ])

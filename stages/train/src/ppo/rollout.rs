@@ -18,7 +18,9 @@ pub const VALUE_WEIGHT: &str = "v_head.summary.weight";
 pub const VALUE_BIAS: &str = "v_head.summary.bias";
 
 corpus::table! {
-    /// One program of a batch; lists have one number for each sampled token.
+    /// One program of a batch; lists have one number for each sampled token. What no model has
+    /// said yet is empty, as in the default.
+    #[derive(Default)]
     pub struct Rollout in "rollouts" {
         /// Number of the batch, from 0.
         pub batch: u32,

@@ -264,18 +264,7 @@ impl<'a, E: Execution> Run<'a, E> {
                     }
                     .to_owned(),
                     sampler_log_probs: sample.log_probs,
-                    log_probs: Vec::new(),
-                    reference_log_probs: Vec::new(),
-                    values: Vec::new(),
-                    score: 0.0,
-                    compiles: None,
-                    public_tests: None,
-                    all_tests: None,
-                    final_score: 0.0,
-                    kl: 0.0,
-                    rewards: Vec::new(),
-                    advantages: Vec::new(),
-                    returns: Vec::new(),
+                    ..Rollout::default()
                 })
             })
             .collect()

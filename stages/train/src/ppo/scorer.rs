@@ -6,7 +6,7 @@
 //! the reward model alone, nothing of it is trained, and the critic is a head on the policy
 //! (`rollout.rs`). Used by `ppo::run`.
 
-use super::rollout::{VALUE_BIAS, VALUE_WEIGHT};
+use super::rollout::{VALUE_BIAS, VALUE_WEIGHT, values};
 use super::score::Normalisation;
 use super::{Critic, What};
 use crate::reward::{
@@ -107,12 +107,7 @@ impl Scorer {
     pub(super) fn values(&mut self, batch: &Batch, pass: Pass) -> Result<Vec<f32>> {
         let parameters = &self.trainer.parameters;
         self.tuned.forward(parameters, batch, pass)?;
-        let (weight, bias) = (parameters.data(VALUE_WEIGHT), parameters.data(VALUE_BIAS));
-        Ok(scalar_head::forward(
-            self.tuned.workspace.hidden(),
-            weight,
-            Some(bias[0]),
-        ))
+        Ok(values(&self.tuned, parameters))
     }
 
     /// Adds the critic's gradients for `dL/dV`, after [`Scorer::values`] with

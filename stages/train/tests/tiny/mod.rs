@@ -49,18 +49,7 @@ fn problem(index: usize) -> Problem {
         source: "made".into(),
         split: if index == 0 { "test" } else { "train" }.into(),
         description: format!("Read a number and print it plus {}.", index * 6 + 1),
-        contest_id: None,
-        index: None,
-        rating: None,
-        tags: Vec::new(),
-        difficulty: 0,
-        time_limit_s: None,
-        memory_limit_bytes: None,
-        public_tests: Vec::new(),
-        private_tests: Vec::new(),
-        generated_tests: Vec::new(),
-        input_file: None,
-        output_file: None,
+        ..Problem::default()
     }
 }
 

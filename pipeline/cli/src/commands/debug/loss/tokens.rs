@@ -281,27 +281,16 @@ fn rollouts(
             let own_values = values(policy, parameters);
             let base = reference(policy, &batch)?;
             Ok(Rollout {
-                batch: 0,
-                problem_id: String::new(),
-                language: String::new(),
                 sample: row as u32,
                 prompt_ids,
                 token_ids,
-                text: String::new(),
                 finish: "stop".to_owned(),
-                sampler_log_probs: Vec::new(),
                 log_probs: take(&old, &own[first..end]),
                 reference_log_probs: take(&references, &base[first..end]),
                 values: take(&old_values, &own_values[first - 1..end - 1]),
-                score: 0.0,
-                compiles: None,
-                public_tests: None,
-                all_tests: None,
-                final_score: 0.0,
-                kl: 0.0,
-                rewards: Vec::new(),
                 advantages: take(&advantages, &[]),
                 returns: take(&returns, &[]),
+                ..Rollout::default()
             })
         })
         .collect()
