@@ -11,6 +11,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::config::{Architecture, Config};
+use crate::ops::vector::clear;
 
 /// A dense row-major f32 array.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +69,7 @@ impl Parameters {
     /// Sets every value to 0.
     pub fn zero(&mut self) {
         for tensor in self.tensors.values_mut() {
-            tensor.data.fill(0.0);
+            clear(&mut tensor.data);
         }
     }
 

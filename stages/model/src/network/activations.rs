@@ -11,6 +11,7 @@ use half::bf16;
 use crate::config::Config;
 use crate::ops::head::Buffers;
 use crate::ops::low_rank;
+use crate::ops::vector::{clear, copy};
 use crate::precision::Precision;
 
 /// What one block saves; token-major unless said. What only products read again is kept as `T`.
@@ -221,8 +222,8 @@ impl Workspace {
         );
         self.fresh = false;
         match d_hidden {
-            Some(given) => self.d_hidden.copy_from_slice(given),
-            None => self.d_hidden.fill(0.0),
+            Some(given) => copy(&mut self.d_hidden, given),
+            None => clear(&mut self.d_hidden),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{Network, Workspace};
 use crate::batch::Batch;
 use crate::lora::HEAD;
 use crate::ops::{attention, embedding, head, linear, rmsnorm, rope, swiglu};
+use crate::ops::vector::clear;
 use crate::parameters::Parameters;
 use crate::precision::{Element, Precision};
 use crate::weights::Weights;
@@ -67,7 +68,7 @@ impl Network {
             scratch,
             ..
         } = workspace;
-        dx.fill(0.0);
+        clear(dx);
         let norm = weights.data(&self.names.norm);
         rmsnorm::backward(
             dx,

@@ -7,7 +7,7 @@ use super::activations::{Block, Blocks, Scratch};
 use super::names::Layer;
 use super::{Network, Workspace};
 use crate::batch::Batch;
-use crate::ops::vector::narrow;
+use crate::ops::vector::{copy, narrow};
 use crate::ops::{attention, embedding, linear, rmsnorm, rope, swiglu};
 use crate::precision::{Element, Precision};
 use crate::weights::Weights;
@@ -61,7 +61,7 @@ impl Network {
                 product, low_rank, ..
             } = scratch;
             swiglu::forward(product, &block.gate, &block.up);
-            output.copy_from_slice(&block.middle);
+            copy(output, &block.middle);
             let name = &names.down;
             weights.forward(output, true, product, name, inner, precision, low_rank);
         }
@@ -116,7 +116,7 @@ impl Network {
             precision,
         );
         rope::merge_heads(&mut block.attention, attended, heads, dim, None);
-        block.middle.copy_from_slice(input);
+        copy(&mut block.middle, input);
         weights.forward(
             &mut block.middle,
             true,

@@ -3,13 +3,17 @@
 //! The backward pass adds rows in token order on one thread: it is a thousandth of a step,
 //! and any other order would change the sums.
 
+use rayon::prelude::*;
+
+use super::ROWS_PER_TASK;
 use super::vector::add_scaled;
 
 /// Copies one row of `table` `[vocab, width]` per id into `y` `[tokens, width]`.
 pub fn forward(y: &mut [f32], ids: &[u32], table: &[f32], width: usize) {
-    for (row, &id) in y.chunks_exact_mut(width).zip(ids) {
-        row.copy_from_slice(&table[id as usize * width..][..width]);
-    }
+    y.par_chunks_exact_mut(width)
+        .zip(ids)
+        .with_min_len(ROWS_PER_TASK)
+        .for_each(|(row, &id)| row.copy_from_slice(&table[id as usize * width..][..width]));
 }
 
 /// Adds every row of `dy` to the row of its id.

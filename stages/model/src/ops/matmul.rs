@@ -14,6 +14,7 @@ mod tests;
 mod view;
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::thread::LocalKey;
 
 use kernel::{Form, Kernel, Left, Out};
@@ -83,14 +84,7 @@ fn multiply<A: Element, B: Element>(
     }
     let inner = inner_block(k);
     let chunk = (RIGHT_WORDS / n).max(inner) / inner * inner;
-    let rows = match threads {
-        Threads::One => ROWS,
-        // Several tasks a thread, so that a thread that was held up is helped.
-        Threads::All => m
-            .div_ceil(4 * rayon::current_num_threads())
-            .next_multiple_of(kernel.rows)
-            .min(ROWS),
-    };
+    let blocks = Blocks::new(m, kernel.rows, threads);
     for start in (0..k).step_by(chunk) {
         let these = start..k.min(start + chunk);
         let panels = Panels::new(these.len(), n, kernel);
@@ -106,16 +100,62 @@ fn multiply<A: Element, B: Element>(
                 Threads::All => words.par_chunks_mut(length).enumerate().for_each(fill),
             }
             let right = Right { words, panels };
-            let block = |(index, out): (usize, &mut [f32])| {
-                let first = index * rows;
-                let a = a.block(first..m.min(first + rows), these.clone());
+            let block = |(rows, out): (Range<usize>, &mut [f32])| {
+                let a = a.block(rows, these.clone());
                 right.product(out, n, n, accumulate || start > 0, scale, a, inner);
             };
+            let blocks = blocks.of(out, n);
             match threads {
-                Threads::One => out.chunks_mut(rows * n).enumerate().for_each(block),
-                Threads::All => out.par_chunks_mut(rows * n).enumerate().for_each(block),
+                Threads::One => blocks.into_iter().for_each(block),
+                Threads::All => blocks.into_par_iter().with_max_len(1).for_each(block),
             }
         });
+    }
+}
+
+/// How the rows of a result are cut into tasks: as equal as whole tiles allow, and as many for
+/// every thread, since at the end of a product nobody has other work.
+#[derive(Clone, Copy)]
+struct Blocks {
+    rows: usize,
+    /// Rows of a tile.
+    height: usize,
+    count: usize,
+}
+
+impl Blocks {
+    fn new(rows: usize, height: usize, threads: Threads) -> Self {
+        let tiles = rows.div_ceil(height);
+        let least = tiles.div_ceil(ROWS / height);
+        let count = match threads {
+            Threads::One => least,
+            // Several tasks a thread, so that a thread that was held up is helped.
+            Threads::All => {
+                let threads = rayon::current_num_threads();
+                least.max(4 * threads).next_multiple_of(threads).min(tiles)
+            }
+        };
+        Self {
+            rows,
+            height,
+            count,
+        }
+    }
+
+    /// The rows of every task, and their part of a result with `cols` columns.
+    fn of(self, mut out: &mut [f32], cols: usize) -> Vec<(Range<usize>, &mut [f32])> {
+        let tiles = self.rows.div_ceil(self.height);
+        let start = |index| self.rows.min(tiles * index / self.count * self.height);
+        (0..self.count)
+            .map(|index| {
+                let rows = start(index)..start(index + 1);
+                (
+                    rows.clone(),
+                    out.split_off_mut(..rows.len() * cols)
+                        .expect("blocks are cut from all rows"),
+                )
+            })
+            .collect()
     }
 }
 

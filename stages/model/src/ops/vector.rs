@@ -203,6 +203,27 @@ pub fn log_sum_exp(values: &[f32]) -> f32 {
     largest + exp_sum(values, largest).ln()
 }
 
+/// Values of a task that only moves memory.
+const MOVED: usize = 1 << 16;
+
+/// Copies on all threads.
+///
+/// # Panics
+/// The lengths differ.
+pub fn copy(to: &mut [f32], from: &[f32]) {
+    assert_eq!(to.len(), from.len(), "a copy has the length of its source");
+    (to.par_chunks_mut(MOVED), from.par_chunks(MOVED))
+        .into_par_iter()
+        .for_each(|(to, from)| to.copy_from_slice(from));
+}
+
+/// Sets every value to 0 on all threads.
+pub fn clear(values: &mut [f32]) {
+    values
+        .par_chunks_mut(MOVED)
+        .for_each(|values| values.fill(0.0));
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::float_cmp)]
