@@ -291,6 +291,12 @@ fn steps(size: &str, count: usize, form: &str) {
 }
 
 fn main() {
+    // Inside the pool, as the training stages: a thread outside would be woken for every operation.
+    let pool = rayon::ThreadPoolBuilder::new().build().unwrap();
+    pool.install(run);
+}
+
+fn run() {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with("--"))
