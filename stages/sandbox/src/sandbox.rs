@@ -335,9 +335,8 @@ impl Sandbox {
         limits: &Limits,
         errand: &Errand<'_>,
     ) -> Result<(Request, Vec<OwnedFd>), Error> {
-        let content =
-            memory_file::reopen(&program.content).map_err(Error::io("opening the program"))?;
-        let mut contents = vec![content];
+        let content = program.content.try_clone();
+        let mut contents = vec![content.map_err(Error::io("opening the program"))?];
         let row = program.language.row();
         let mut request = Request {
             arguments: vec![b"main".to_vec()],

@@ -110,13 +110,23 @@ fn ends_alone(run: &mut Run, scope: Scope) -> bool {
 
 /// Kills and reaps everything, a fork server too.
 fn end_all(run: &mut Run, scope: Scope) {
+    let mut is_blocking = false;
     loop {
-        kill_all(run, scope);
-        match kernel::reap(scope == Scope::Namespace) {
+        match kernel::reap(is_blocking) {
             Reaped::Child(ended) => run.note(&ended),
+            // Whoever loses its parent becomes a child of init: without children all are gone.
             Reaped::NoChildren => break,
-            Reaped::NoneYet => kernel::await_child_signal(SHORTEST_TICK),
+            Reaped::NoneYet if scope == Scope::Namespace => {
+                kill_all(run, scope);
+                is_blocking = true;
+                continue;
+            }
+            Reaped::NoneYet => {
+                kill_all(run, scope);
+                kernel::await_child_signal(SHORTEST_TICK);
+            }
         }
+        is_blocking = false;
     }
 }
 
