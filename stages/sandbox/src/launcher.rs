@@ -81,7 +81,9 @@ fn run() -> io::Result<()> {
     let (mut ask_reader, ask) = io::pipe()?;
     let (answer, mut answer_writer) = io::pipe()?;
 
-    let is_root = geteuid().is_root();
+    let own_uid = FIRST_UID + witness.pid.unsigned_abs();
+    // Root of a user namespace (a container) may have no other user to turn programs into.
+    let is_root = geteuid().is_root() && is_known(own_uid);
     // The keeper, or without namespaces init itself.
     let (child, has_user_namespace) = if setup.is_bare {
         (kernel::fork_into(0), false)
@@ -108,7 +110,7 @@ fn run() -> io::Result<()> {
     if pid == 0 {
         drop(go_writer);
         go_reader.read_exact(&mut [0])?;
-        let uid = (is_root && !has_user_namespace).then(|| FIRST_UID + witness.pid.unsigned_abs());
+        let uid = (is_root && !has_user_namespace).then_some(own_uid);
         let outside = |keeper| Outside {
             witness,
             ask,
@@ -167,6 +169,19 @@ fn run() -> io::Result<()> {
         group.remove();
     }
     Ok(())
+}
+
+/// Whether a user of this number exists in this user namespace.
+fn is_known(uid: u32) -> bool {
+    let covers = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (first, _, count) = (numbers.next()?.ok()?, numbers.next(), numbers.next()?.ok()?);
+        Some((first..first + count).contains(&uid.into()))
+    };
+    // Without the file there are no user namespaces, and every user exists.
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
+        map.lines().any(|line| covers(line) == Some(true))
+    })
 }
 
 /// Renews the writable folder whenever init asks, until init ends.

@@ -4,7 +4,8 @@
 //! container belongs to the same run: its CPU time counts, and it is killed when the
 //! first process ends. A run ends early by CPU time used, by time spent neither running
 //! nor waiting for a processor (asleep is not the same as starved: a busy machine must
-//! not change a verdict), by memory seen when sampling, and at last by wall time.
+//! not change a verdict), by memory seen when sampling, and at last by wall time. Time in
+//! which init itself did not get on (stopped, frozen, starved) is nobody's.
 
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ pub(crate) fn watch(
     let mut stopped = None;
     let mut wall_ns = 0;
     let mut is_first = true;
+    let mut stalled = Duration::ZERO;
     loop {
         while run.status.is_none() {
             match kernel::reap(false) {
@@ -63,7 +65,8 @@ pub(crate) fn watch(
         let mut tick = SHORTEST_TICK;
         if !is_first {
             let used_ns = run.cpu_ns + live_cpu_ns(&run, scope);
-            stopped = reason_to_stop(&mut run, started.elapsed(), used_ns, limits, scope);
+            let wall = started.elapsed().saturating_sub(stalled);
+            stopped = reason_to_stop(&mut run, wall, used_ns, limits, scope);
             if stopped.is_some() || is_abandoned() {
                 break;
             }
@@ -71,7 +74,9 @@ pub(crate) fn watch(
             tick = left.clamp(SHORTEST_TICK, LONGEST_TICK);
         }
         is_first = false;
+        let asleep = Instant::now();
         kernel::await_child_signal(tick);
+        stalled += beyond(tick, asleep.elapsed());
     }
     let is_server_kept = run.server.is_some() && ends_alone(&mut run, scope);
     if !is_server_kept {
@@ -94,6 +99,16 @@ pub(crate) fn watch(
         memory_bytes: run.memory_bytes,
     };
     (measured, is_server_kept)
+}
+
+/// How much longer than it wanted to init slept, where that is no everyday delay.
+fn beyond(wanted: Duration, slept: Duration) -> Duration {
+    let over = slept.saturating_sub(wanted);
+    if over > LONGEST_TICK {
+        over
+    } else {
+        Duration::ZERO
+    }
 }
 
 /// Ends the first process if it has not ended; whether then nothing is left but the server.
