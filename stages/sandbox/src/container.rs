@@ -122,7 +122,7 @@ impl Container {
             rustix::system::sethostname(b"sandbox")?;
             let keeper = outside.keeper.take();
             let keeper = keeper.ok_or_else(|| io::Error::other("no keeper"))?;
-            let filesystem = Filesystem::build(&shown, keeper)?;
+            let filesystem = Filesystem::build(&shown, keeper, uid.is_some())?;
             (Some(filesystem), PathBuf::from(WORK), Scope::Namespace)
         };
         let is_host_name_kept = {

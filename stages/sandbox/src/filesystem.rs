@@ -78,6 +78,9 @@ pub(crate) struct Filesystem {
     pub(crate) has_proc: bool,
     /// Mounts a fresh tmpfs when asked.
     keeper: Channel,
+    /// Whether files of a request may stay for the next: programs of init's own user could write
+    /// to them, within one tick of the clock that their times are taken from.
+    may_stay: bool,
     placed: Placed,
     /// How the writable folders looked with these files in them.
     untouched: State,
@@ -135,8 +138,13 @@ impl State {
 }
 
 impl Filesystem {
-    /// Builds the tree and makes it the root; `shown` are pairs of source and target.
-    pub(crate) fn build(shown: &[(PathBuf, PathBuf)], keeper: Channel) -> io::Result<Filesystem> {
+    /// Builds the tree and makes it the root; `shown` are pairs of source and target, `may_stay`
+    /// says that programs are another user.
+    pub(crate) fn build(
+        shown: &[(PathBuf, PathBuf)],
+        keeper: Channel,
+        may_stay: bool,
+    ) -> io::Result<Filesystem> {
         mount_change(
             "/",
             MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
@@ -222,6 +230,7 @@ impl Filesystem {
             readable,
             has_proc,
             keeper,
+            may_stay,
             placed: Placed::default(),
             untouched: State::now(&[])?,
         })
@@ -249,8 +258,10 @@ impl Filesystem {
 
     /// Replaces the writable tmpfs if a program changed anything on it.
     pub(crate) fn reset(&mut self) -> io::Result<()> {
-        let is_untouched = State::now(&self.placed.names).is_ok_and(|now| now == self.untouched);
-        if is_untouched { Ok(()) } else { self.renew() }
+        let files = &self.placed.names;
+        let is_as_before = (self.may_stay || files.is_empty())
+            && State::now(files).is_ok_and(|now| now == self.untouched);
+        if is_as_before { Ok(()) } else { self.renew() }
     }
 
     fn renew(&mut self) -> io::Result<()> {

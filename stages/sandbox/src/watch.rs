@@ -4,8 +4,8 @@
 //! container belongs to the same run: its CPU time counts, and it is killed when the
 //! first process ends. A run ends early by CPU time used, by time spent neither running
 //! nor waiting for a processor (asleep is not the same as starved: a busy machine must
-//! not change a verdict), by memory seen when sampling, and at last by wall time. Time in
-//! which init itself did not get on (stopped, frozen, starved) is nobody's.
+//! not change a verdict), by memory seen when sampling, and where starving cannot be seen
+//! by wall time. Time in which init itself did not get on (stopped, frozen, starved) is nobody's.
 
 use std::time::{Duration, Instant};
 
@@ -193,15 +193,17 @@ fn reason_to_stop(
     if used_ns as f64 > limits.cpu_s * 1e9 {
         return Some(Stopped::Cpu);
     }
-    if wall.as_secs_f64() > limits.wall_s() {
-        return Some(Stopped::Wall);
-    }
-    let away_s = wall.as_secs_f64() - used_ns as f64 / 1e9;
-    if away_s > limits.idle_s()
-        && starved_ns(run, scope)
-            .is_some_and(|starved| away_s - starved as f64 / 1e9 > limits.idle_s())
-    {
-        return Some(Stopped::Idle);
+    let wall_s = wall.as_secs_f64();
+    let away_s = wall_s - used_ns as f64 / 1e9;
+    if away_s > limits.idle_s() {
+        // Where starving is seen, a bound on wall time would only end the starved.
+        match starved_ns(run, scope) {
+            Some(starved) if away_s - starved as f64 / 1e9 > limits.idle_s() => {
+                return Some(Stopped::Idle);
+            }
+            None if wall_s > limits.wall_s() => return Some(Stopped::Wall),
+            _ => {}
+        }
     }
     let resident = memory_together(run, scope, limits.memory_bytes);
     run.memory_bytes = run.memory_bytes.max(resident);

@@ -94,8 +94,10 @@ fn has(said: &str, line: &str) {
 
 #[test]
 fn root_of_a_container_without_a_control_group_still_judges() {
-    // cgroups are mounted, but nobody may make one here.
-    let Some(said) = under("") else { return };
+    // Control groups are mounted, but none can be made.
+    let script = "for place in /sys/fs/cgroup/memory /sys/fs/cgroup/unified /sys/fs/cgroup; do\n\
+         mount --bind $place $place && mount -o remount,bind,ro $place || true; done 2>/dev/null";
+    let Some(said) = under(script) else { return };
     has(&said, "cgroup=none,mem=rlimit");
     has(
         &said,
