@@ -50,6 +50,8 @@ struct Line {
     failed_test: Option<i32>,
     detail: Option<String>,
     accepted: [bool; 3],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    behaviour: Option<String>,
 }
 
 /// The name of a program in a journal: problem, language and text.
@@ -120,6 +122,7 @@ impl Journal {
                 trial.accepted.code_contests,
                 trial.accepted.lenient,
             ],
+            behaviour: trial.behaviour.clone(),
         };
         let text = serde_json::to_string(&line)? + "\n";
         // One write a line: lines of several threads never mix.
@@ -152,6 +155,7 @@ fn entry(line: Line) -> Option<(String, Finished)> {
             code_contests,
             lenient,
         },
+        behaviour: line.behaviour,
     };
     let finished = Finished {
         trial,

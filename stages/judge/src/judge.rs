@@ -13,6 +13,7 @@
 //! | problems, generations, optionally checkers | verdicts (`program` = sample number), report |
 
 use crate::{
+    clusters::Cluster,
     rules::{How, Mode, Rules},
     session::{
         self, CHECKERS, Judged, NAMED_FILES, NO_TESTS, NOT_RUNNABLE, Program, for_each_judged,
@@ -22,7 +23,10 @@ use anyhow::bail;
 use corpus::{schema::Verdict, table::TableWriter};
 use engine::{Ctx, Input, Invalid, Output, Stage};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The stage.
 #[derive(Debug)]
@@ -78,6 +82,10 @@ pub struct Summary {
     pub solved_problems: BTreeMap<String, u64>,
     /// Accepted programs, by way of comparing.
     pub accepted_programs: BTreeMap<String, u64>,
+    /// By problem, clusters of the samples that pass the public tests, the largest first; only
+    /// with `rules.cluster_inputs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, Vec<Cluster>>,
     /// How programs were judged.
     pub rules: Rules,
     /// The layers that kept programs off the machine; more than one set if the run was resumed
@@ -99,6 +107,8 @@ impl Stage for Judge {
     const SOURCES: &'static [&'static str] = &[
         "judge/src/judge.rs",
         "judge/src/session.rs",
+        "judge/src/behaviour.rs",
+        "judge/src/clusters.rs",
         "judge/src/checker.rs",
         "judge/src/program_file.rs",
         "judge/src/journal.rs",
@@ -147,6 +157,7 @@ struct Counting {
     summary: Summary,
     problems: BTreeSet<String>,
     solved: BTreeMap<&'static str, BTreeSet<String>>,
+    behaviours: BTreeMap<String, BTreeMap<String, Cluster>>,
 }
 
 impl Counting {
@@ -178,6 +189,12 @@ impl Counting {
                     .entry(row.verdict.clone())
                     .or_default() += 1;
                 summary.isolation.insert(row.isolation.clone());
+                if let Some(behaviour) = &row.behaviour {
+                    let problem = self.behaviours.entry(row.problem_id.clone()).or_default();
+                    let cluster = problem.entry(behaviour.clone()).or_default();
+                    cluster.samples += 1;
+                    cluster.solved += u64::from(row.verdict == "AC");
+                }
                 for (mode, accepted) in [
                     (Mode::Strict, row.accepted_strict),
                     (Mode::CodeContests, row.accepted_code_contests),
@@ -198,10 +215,19 @@ impl Counting {
 
     fn summary(self, rules: &Rules, verdicts: String) -> Summary {
         let solved = self.solved.into_iter();
+        let behaviours = self.behaviours.into_iter();
+        let largest_first = |clusters: BTreeMap<String, Cluster>| {
+            let mut clusters: Vec<Cluster> = clusters.into_values().collect();
+            clusters.sort_by_key(|cluster| (Reverse(cluster.samples), Reverse(cluster.solved)));
+            clusters
+        };
         Summary {
             verdicts,
             problems: self.problems.len() as u64,
             rules: rules.clone(),
+            clusters: behaviours
+                .map(|(problem, clusters)| (problem, largest_first(clusters)))
+                .collect(),
             solved_problems: solved
                 .map(|(mode, problems)| (mode.to_owned(), problems.len() as u64))
                 .collect(),

@@ -2,11 +2,13 @@
 //!
 //! Four stages: `sample` writes programs, `judge` finds out what they do, `report` turns
 //! verdicts into the paper's table; `verify` judges the data's own solutions, so that what is
-//! trained on is known to be what it claims. `score` holds the estimators, `compare` decides
+//! trained on is known to be what it claims. `score` and `clusters` hold the estimators, `compare` decides
 //! whether an output is right, `grade` lets a training stage ask. Programs run in the crate `sandbox` and nowhere else.
 
+mod behaviour;
 pub mod cases;
 pub mod checker;
+pub mod clusters;
 pub mod compare;
 pub mod grade;
 mod journal;

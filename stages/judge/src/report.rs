@@ -22,6 +22,7 @@ pub mod paper;
 pub mod seeds;
 
 use crate::{
+    clusters::n_at_k_clustered,
     judge,
     score::{Counts, Interval, bootstrap, n_at_k, pass_at_k},
     tally::{Tally, digest},
@@ -137,6 +138,10 @@ pub struct RowNumbers {
     pub pass_at: BTreeMap<u64, Option<Estimate>>,
     /// n@k by `n@k`; null where a problem has fewer than k samples.
     pub n_at_k: BTreeMap<String, Option<Estimate>>,
+    /// The same with submissions chosen by clusters of samples that behave alike; none if the judge
+    /// was not told to look (`rules.cluster_inputs`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub n_at_k_clustered: BTreeMap<String, Option<Estimate>>,
     /// Samples by verdict.
     pub verdict_counts: BTreeMap<String, u64>,
     /// Right samples and samples by problem.
@@ -177,6 +182,7 @@ impl Stage for Report {
         "judge/src/report",
         "judge/src/tally.rs",
         "judge/src/score.rs",
+        "judge/src/clusters.rs",
     ];
     type What = What;
     type How = NoHow;
@@ -356,6 +362,26 @@ fn judged(ctx: &Ctx) -> anyhow::Result<BTreeMap<String, judge::Summary>> {
     Ok(reports)
 }
 
+/// For each problem, n@k by clusters; `None` if one has samples, but fewer than k.
+fn clustered(
+    what: &What,
+    seed: u64,
+    judged: &judge::Summary,
+    problems: &[String],
+    counts: &[Counts],
+    n: u64,
+    k: u64,
+) -> Option<Vec<f64>> {
+    let one = |(id, counts): (&String, &Counts)| {
+        let clusters = judged.clusters.get(id).map_or(&[][..], Vec::as_slice);
+        match counts.samples {
+            0 => Some(0.0),
+            samples => n_at_k_clustered(samples, clusters, n, k, what.resamples, seed),
+        }
+    };
+    problems.iter().zip(counts).map(one).collect()
+}
+
 fn row(
     what: &What,
     seed: u64,
@@ -417,6 +443,20 @@ fn row(
             .iter()
             .map(|&(n, k)| (format!("{n}@{k}"), over_problems(&|c| n_at_k(c, n, k))))
             .collect(),
+        n_at_k_clustered: if judged.rules.cluster_inputs > 0 {
+            let by_clusters = |n, k| clustered(what, seed, &judged, problems, &counts, n, k);
+            what.n_at_k
+                .iter()
+                .map(|&(n, k)| {
+                    (
+                        format!("{n}@{k}"),
+                        by_clusters(n, k).as_deref().map(estimate),
+                    )
+                })
+                .collect()
+        } else {
+            BTreeMap::new()
+        },
         verdict_counts: tally.verdicts.clone(),
         per_problem: problems
             .iter()

@@ -29,10 +29,19 @@ pub struct Rules {
     /// In which order tests are run after the public ones.
     #[serde(skip_serializing_if = "TestOrder::is_table")]
     pub test_order: TestOrder,
+    /// Inputs, made by changing public ones, on which programs that pass the public tests are run
+    /// to see which behave alike (AlphaCode's clustering had 50); 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cluster_inputs: u32,
     /// Languages beside C, C++17 and Python 3, by their name in the tables; an empty entry takes
     /// the preset of that name: cpp20, java, pypy3, rust.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub languages: BTreeMap<String, Commands>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// In which order the tests that are not public are run.
@@ -143,6 +152,7 @@ impl Default for Rules {
             time_multiplier: BTreeMap::new(),
             judge_errors: JudgeErrors::Fail,
             test_order: TestOrder::Table,
+            cluster_inputs: 0,
             languages: BTreeMap::new(),
         }
     }
@@ -160,6 +170,11 @@ impl Rules {
             self.default_memory_limit_bytes >= 16 << 20,
             "rules.default_memory_limit_bytes",
             "must be at least 16 MiB (16777216), below which no interpreter starts",
+        )?;
+        Invalid::unless(
+            self.cluster_inputs <= 1000,
+            "rules.cluster_inputs",
+            "must be at most 1000: every program that passes the public tests runs on each",
         )?;
         for (language, factor) in &self.time_multiplier {
             Invalid::unless(
@@ -291,7 +306,9 @@ mod tests {
         }
         let text = serde_json::to_string(&Rules::default()).expect("plain data");
         assert!(
-            !text.contains("languages") && !text.contains("test_order"),
+            ["languages", "test_order", "cluster"]
+                .iter()
+                .all(|word| !text.contains(word)),
             "keys of old recipes stay"
         );
         let misspelt = serde_json::from_str::<Rules>(r#"{"all_test": true}"#);

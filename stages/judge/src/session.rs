@@ -9,6 +9,7 @@
 //! the same bytes, are run once. Nothing depends on the number of threads.
 
 use crate::{
+    behaviour,
     checker::{self, Checker},
     journal::{self, Finished, Journal},
     order::Order,
@@ -23,7 +24,7 @@ use corpus::{
 };
 use engine::{Ctx, Progress, Shards};
 use rayon::iter::{IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
-use sandbox::{Language, Sandbox};
+use sandbox::{Compiled, Language, Sandbox};
 use std::{
     collections::BTreeMap,
     io::Write as _,
@@ -60,6 +61,8 @@ corpus::table! {
         pub(crate) accepted_strict: bool,
         pub(crate) accepted_code_contests: bool,
         pub(crate) accepted_lenient: bool,
+        /// What it does on inputs without answers, if that was looked at.
+        pub(crate) behaviour: Option<String>,
         /// The layers under which it was run.
         pub(crate) isolation: String,
     }
@@ -295,6 +298,7 @@ impl Session<'_> {
             accepted_strict: false,
             accepted_code_contests: false,
             accepted_lenient: false,
+            behaviour: None,
             isolation: String::new(),
         };
         let mut suite = match Suite::new(row) {
@@ -315,7 +319,12 @@ impl Session<'_> {
             let checker = Checker::load(self.trials.sandbox, &path, Vec::new());
             suite.checker = Some(checker.with_context(|| work.problem_id.clone())?);
         }
-        let groups = same_programs(&programs, self.trials.rules);
+        let rules = self.trials.rules;
+        let tried = (rules.cluster_inputs > 0).then(|| {
+            let public = &suite.tests[..suite.public];
+            behaviour::inputs(&work.problem_id, public, rules.cluster_inputs)
+        });
+        let groups = same_programs(&programs, rules);
         let by_binary = ByBinary::default();
         let resumed = |same: &Same| {
             let key = journal::key(&work.problem_id, same.language_name, same.source);
@@ -328,7 +337,7 @@ impl Session<'_> {
                 slots.insert(digest, Arc::new(slot));
             }
         }
-        let mut order = Order::new(&suite, self.trials.rules.test_order);
+        let mut order = Order::new(&suite, rules.test_order);
         let mut trials: Vec<(&Same, Trial, bool)> = Vec::new();
         for batch in order.batches(&groups) {
             let numbers = order.numbers();
@@ -343,7 +352,14 @@ impl Session<'_> {
                     let first = programs[same.places[0]].name();
                     let mut cost = Cost::default();
                     let finished = self
-                        .program(same, &suite, numbers, &by_binary, &mut cost)
+                        .program(
+                            same,
+                            &suite,
+                            tried.as_deref(),
+                            numbers,
+                            &by_binary,
+                            &mut cost,
+                        )
                         .with_context(|| format!("{first} of {}", work.problem_id))?;
                     let key = journal::key(&work.problem_id, same.language_name, same.source);
                     journal.note(key, &finished)?;
@@ -383,6 +399,7 @@ impl Session<'_> {
                 row.accepted_strict = trial.accepted.strict;
                 row.accepted_code_contests = trial.accepted.code_contests;
                 row.accepted_lenient = trial.accepted.lenient;
+                row.behaviour.clone_from(&trial.behaviour);
                 self.isolation.clone_into(&mut row.isolation);
             }
         }
@@ -394,6 +411,7 @@ impl Session<'_> {
         &self,
         same: &Same,
         suite: &Suite,
+        tried: Option<&[String]>,
         order: Option<&[usize]>,
         by_binary: &ByBinary,
         cost: &mut Cost,
@@ -419,7 +437,8 @@ impl Session<'_> {
             is_first = true;
             let run = self
                 .trials
-                .run(&program, same.language_name, suite, order, cost);
+                .run(&program, same.language_name, suite, order, cost)
+                .and_then(|trial| self.with_behaviour(trial, &program, same, suite, tried, cost));
             run.unwrap_or_else(|error| {
                 failure = Some(error);
                 Trial::failed(sandbox::Verdict::JudgeError, None)
@@ -433,6 +452,28 @@ impl Session<'_> {
                 digest: Some(program.digest()),
             }),
         }
+    }
+}
+
+impl Session<'_> {
+    /// Adds what the program does on inputs without answers, if it passes the public tests.
+    fn with_behaviour(
+        &self,
+        mut trial: Trial,
+        program: &Compiled,
+        same: &Same,
+        suite: &Suite,
+        inputs: Option<&[String]>,
+        cost: &mut Cost,
+    ) -> anyhow::Result<Trial> {
+        if let Some(inputs) = inputs.filter(|_| trial.public_passed) {
+            let limits = self.trials.limits(same.language_name, suite);
+            match behaviour::behaviour(&self.trials, program, &limits, inputs, cost) {
+                Ok(name) => trial.behaviour = Some(name),
+                Err(error) => return self.trials.judge_error(error.into()),
+            }
+        }
+        Ok(trial)
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Trial {
     pub(crate) detail: Option<String>,
     /// Whether all tests pass under each way of comparing.
     pub(crate) accepted: Match,
+    /// The name of what it does on inputs without answers, if that was looked at.
+    pub(crate) behaviour: Option<String>,
 }
 
 /// What a trial cost; for the log only.
@@ -224,7 +226,7 @@ impl Trials<'_> {
         Ok(median)
     }
 
-    fn judge_error(&self, error: anyhow::Error) -> anyhow::Result<Trial> {
+    pub(crate) fn judge_error(&self, error: anyhow::Error) -> anyhow::Result<Trial> {
         match self.rules.judge_errors {
             JudgeErrors::Record => {
                 let detail = first_lines(&error.to_string());
@@ -250,6 +252,7 @@ impl Trial {
             failed_test: None,
             detail,
             accepted: NONE,
+            behaviour: None,
         }
     }
 }
@@ -329,6 +332,7 @@ impl Tally {
                 failed_test: None,
                 detail: None,
                 accepted: self.accepted,
+                behaviour: None,
             };
         };
         let until_failure = self.passed_before;
@@ -349,6 +353,7 @@ impl Tally {
             failed_test: Some(number as i32),
             detail,
             accepted: self.accepted,
+            behaviour: None,
         }
     }
 }

@@ -126,6 +126,7 @@ impl Stage for Verify {
     const SOURCES: &'static [&'static str] = &[
         "judge/src/verify.rs",
         "judge/src/session.rs",
+        "judge/src/behaviour.rs",
         "judge/src/checker.rs",
         "judge/src/program_file.rs",
         "judge/src/journal.rs",

@@ -373,3 +373,47 @@ fn fresh_programs_are_graded_by_public_tests_and_by_all() {
     let error = chain(&unknown.unwrap_err());
     assert!(error.contains("contest/other"), "{error}");
 }
+
+#[test]
+fn programs_that_print_the_same_on_changed_inputs_are_one_cluster() {
+    let bench = Bench::new();
+    let problems = bench.table("problems", vec![sum()]);
+    let programs = [
+        ("cpp", SUM_CPP),
+        ("python3", SUM_PYTHON),
+        // Wrong, but only for numbers that no small change leads to.
+        (
+            "cpp",
+            "#include <iostream>\nint main(){int a,b;std::cin>>a>>b;std::cout<<a+b;}",
+        ),
+        // Right on the public tests alone.
+        ("python3", "print(3 if input() == '1 2' else 0)\n"),
+        // Wrong on them already: in no cluster.
+        ("python3", "print(3)\n"),
+        ("python3", "print(\n"),
+    ];
+    let rows = (0..)
+        .zip(programs)
+        .map(|(sample, (language, text))| generation("contest/sum", sample, language, text));
+    let generations = bench.table("generations", rows.collect());
+    let plain = bench
+        .run(&judge_recipe(&problems, &generations, ""))
+        .unwrap();
+    let report = bench.json(&plain, "judge", "report");
+    assert!(report.get("clusters").is_none(), "only if asked for");
+    let settings = "rules.cluster_inputs = 20";
+    let clustered = bench
+        .run(&judge_recipe(&problems, &generations, settings))
+        .unwrap();
+    let report = bench.json(&clustered, "judge", "report");
+    let wanted = serde_json::json!({
+        "contest/sum": [{"samples": 3, "solved": 2}, {"samples": 1, "solved": 0}]
+    });
+    assert_eq!(report["clusters"], wanted);
+    let verdicts = |summary| -> Vec<Verdict> { bench.rows(summary, "judge", "verdicts") };
+    assert_eq!(
+        verdicts(&plain),
+        verdicts(&clustered),
+        "verdicts are not concerned"
+    );
+}

@@ -243,3 +243,35 @@ fn rows_and_tables_must_match() {
         "no input of `judged` is for the verdicts of",
     );
 }
+
+#[test]
+fn submissions_are_chosen_by_clusters_where_the_judge_found_them() {
+    use judge::clusters::Cluster;
+    let case = case();
+    let path = case.judged[0].trim_start_matches("file:");
+    let text = fs_err::read_to_string(path).unwrap();
+    let mut summary: judge::judge::Summary = serde_json::from_str(&text).unwrap();
+    summary.rules.cluster_inputs = 50;
+    let cluster = |samples, solved| Cluster { samples, solved };
+    summary
+        .clusters
+        .insert("a".into(), vec![cluster(1, 1), cluster(1, 0)]);
+    summary.clusters.insert("b".into(), vec![cluster(1, 0)]);
+    summary.clusters.insert("c".into(), vec![cluster(2, 2)]);
+    let text = serde_json::to_string(&summary).unwrap();
+    let clustered = case.bench.text("clustered.json", &text);
+    let settings = SETTINGS.replace("[[2, 10]]", "[[1, 10], [2, 10], [2, 11]]");
+    let recipe = case.recipe(&[&clustered, &case.judged[1]], &settings);
+    let summary = case.bench.run(&recipe).unwrap();
+    let report = case.bench.json(&summary, "report", "report");
+    let found = &report["rows"][0]["n_at_k_clustered"];
+    near(&found["2@10"]["value"], 2.0 / 3.0);
+    // Which of the two clusters of `a` comes first is left to chance.
+    let first = found["1@10"]["value"].as_f64().unwrap();
+    assert!((first - 0.5).abs() < 0.05, "{first}");
+    assert!(found["2@11"].is_null());
+    assert!(report["rows"][1].get("n_at_k_clustered").is_none());
+    let table = fs_err::read_to_string(case.bench.output(&summary, "report", "table")).unwrap();
+    assert!(table.contains("2@10, clustered"), "{table}");
+    assert!(table.contains("are one cluster"), "{table}");
+}

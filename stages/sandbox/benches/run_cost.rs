@@ -2,7 +2,8 @@
 //! whether many runs leave anything behind.
 //!
 //! `make bench-judge`, or `cargo bench -p iota -p sandbox --bench run_cost`; `-- leak 100000` makes
-//! so many runs in a row and compares what is held before and after. Rows are measured in turns
+//! so many runs in a row and compares what is held before and after, `-- runs` leaves compilers
+//! and second workers out. Rows are measured in turns
 //! in one process. CPU is user and system time of this process and all its children, launchers
 //! and inits included, from `/proc/self/stat` (10 ms ticks). bubblewrap, isolate and nsjail are
 //! measured where they are installed.
@@ -75,14 +76,18 @@ fn sandbox(workers: usize, cache: Option<&Path>) -> Sandbox {
     .unwrap()
 }
 
+/// Runs a program and compares what it writes with what it wrote first.
 fn run_all(sandbox: &Sandbox, language: Language, source: &str, runs: usize) {
     let program = sandbox
         .compile(language, source.as_bytes())
         .unwrap()
         .unwrap();
+    let mut expected = None;
     for _ in 0..runs {
         let outcome = sandbox.run(&program, b"", &Limits::default()).unwrap();
         assert_eq!(outcome.failure(), None, "{outcome:?}");
+        let expected = expected.get_or_insert_with(|| outcome.stdout.clone());
+        assert_eq!(&outcome.stdout, expected);
     }
 }
 
@@ -265,6 +270,7 @@ fn main() {
         let runs = arguments.get(place + 1).and_then(|runs| runs.parse().ok());
         return leak(runs.unwrap_or(100_000));
     }
+    let is_runs_only = arguments.iter().any(|argument| argument == "runs");
     let folder = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir()
@@ -308,7 +314,7 @@ fn main() {
             each(cost(|| spawn(python, &cold, RUNS / 4)), RUNS / 4),
         );
         note("Python, sandbox", marginal(Language::Python3, SCRIPT));
-        if round < 3 {
+        if round < 3 && !is_runs_only {
             for (name, source) in [("5 lines", FIVE_LINES), ("50 lines", FIFTY_LINES)] {
                 note(&format!("compile {name}, cold"), compiling(source, None));
                 let with = compiling(source, Some(cache.path()));
@@ -320,11 +326,28 @@ fn main() {
         }
     }
     println!("median of {ROUNDS} rounds (3 of compiling and workers), {RUNS} runs each");
-    println!("{:<30} {:>10} {:>10}", "", "CPU ms", "wall ms");
-    for (name, mut all) in table {
-        all.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let cpu = all[all.len() / 2].0;
-        all.sort_by(|one, other| one.1.total_cmp(&other.1));
-        println!("{name:<30} {cpu:>10.3} {:>10.3}", all[all.len() / 2].1);
+    println!(
+        "{:<30} {:>10} {:>10} {:>15} {:>16}",
+        "", "CPU ms", "wall ms", "CPU / spawned", "wall / spawned"
+    );
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let bare = table[0].1.clone();
+    for (name, all) in table {
+        let cpu = median(all.iter().map(|found| found.0).collect());
+        let wall = median(all.iter().map(|found| found.1).collect());
+        // Of each round on its own: rows of one round met the same machine.
+        let ratios = |of: fn(&Found) -> f64| {
+            median(
+                all.iter()
+                    .zip(&bare)
+                    .map(|(found, bare)| of(found) / of(bare))
+                    .collect(),
+            )
+        };
+        let (cpu_ratio, wall_ratio) = (ratios(|found| found.0), ratios(|found| found.1));
+        println!("{name:<30} {cpu:>10.3} {wall:>10.3} {cpu_ratio:>15.2} {wall_ratio:>16.2}");
     }
 }

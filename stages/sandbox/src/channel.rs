@@ -4,6 +4,7 @@
 //! inherits the launcher's end. A peer that is gone shows as `None`.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -22,7 +23,11 @@ use crate::message::MAX_MESSAGE_BYTES;
 const MAX_DESCRIPTORS: usize = 64;
 
 /// One end of the pair.
-pub(crate) struct Channel(OwnedFd);
+pub(crate) struct Channel {
+    fd: OwnedFd,
+    /// Where messages arrive; kept, since clearing it costs more than most messages.
+    buffer: RefCell<Vec<u8>>,
+}
 
 impl Channel {
     /// Two joined ends, both closed on exec.
@@ -33,20 +38,23 @@ impl Channel {
             SocketFlags::CLOEXEC,
             None,
         )?;
-        Ok((Channel(ours), theirs))
+        Ok((Channel::from_fd(ours), theirs))
     }
 
     pub(crate) fn from_fd(fd: OwnedFd) -> Channel {
-        Channel(fd)
+        Channel {
+            fd,
+            buffer: RefCell::default(),
+        }
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 
     /// How long `receive` waits before it fails.
     pub(crate) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        Ok(set_socket_timeout(&self.0, Timeout::Recv, Some(timeout))?)
+        Ok(set_socket_timeout(&self.fd, Timeout::Recv, Some(timeout))?)
     }
 
     /// Sends one message; a lost peer is an error, never a signal.
@@ -62,7 +70,7 @@ impl Channel {
             ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
         }
         sendmsg(
-            &self.0,
+            &self.fd,
             &[IoSlice::new(message)],
             &mut ancillary,
             SendFlags::NOSIGNAL,
@@ -72,12 +80,13 @@ impl Channel {
 
     /// Waits for one message; `None` if the peer is gone.
     pub(crate) fn receive(&self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-        let mut message = vec![0; MAX_MESSAGE_BYTES];
+        let mut message = self.buffer.borrow_mut();
+        message.resize(MAX_MESSAGE_BYTES, 0);
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             let buffer = &mut [IoSliceMut::new(&mut message)];
-            match recvmsg(&self.0, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            match recvmsg(&self.fd, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Err(rustix::io::Errno::INTR) => {}
                 other => break other?,
             }
@@ -91,7 +100,6 @@ impl Channel {
         if received.bytes == 0 {
             return Ok(None);
         }
-        message.truncate(received.bytes);
-        Ok(Some((message, descriptors)))
+        Ok(Some((message[..received.bytes].to_vec(), descriptors)))
     }
 }

@@ -4,7 +4,8 @@
 //! copied whatever init's size. Between clone and exec only raw system calls on values
 //! prepared beforehand are made: no allocation, no lock, no library call.
 //! Order: signals, descriptors, folder, limits, user, then no_new_privs, Landlock and
-//! seccomp last, since each forbids what the ones before it need.
+//! seccomp last, since each forbids what the ones before it need. What init carries itself
+//! (`restrict_self`) its children inherit: putting filters on anew costs half of an exec.
 #![allow(unsafe_code, reason = "clone, and the window between it and exec")]
 
 use std::{
@@ -19,7 +20,7 @@ use seccompiler::BpfProgram;
 
 use crate::Limits;
 
-/// Layers that a child puts on itself.
+/// Layers that a child puts on itself, beside those it inherits.
 pub(crate) struct Layers {
     /// User to become, if init may change it.
     pub(crate) uid: Option<u32>,
@@ -104,10 +105,10 @@ impl<'a> Prepared<'a> {
                 (libc::RLIMIT_STACK, libc::RLIM_INFINITY),
                 (libc::RLIMIT_FSIZE, limits.output_bytes),
                 (libc::RLIMIT_NOFILE, u64::from(limits.open_files)),
-                // Init and the launcher count as well where all share one user.
+                // Init, its keeper and the launcher count as well where all share one user.
                 (
                     libc::RLIMIT_NPROC,
-                    u64::from(limits.processes) + 2 + launch.other_processes,
+                    u64::from(limits.processes) + 3 + launch.other_processes,
                 ),
                 (libc::RLIMIT_CORE, 0),
                 (libc::RLIMIT_MEMLOCK, 64 << 10),
@@ -119,15 +120,7 @@ impl<'a> Prepared<'a> {
                 .landlock
                 .as_ref()
                 .map_or(-1, AsRawFd::as_raw_fd),
-            filters: launch
-                .layers
-                .filters
-                .iter()
-                .map(|program| libc::sock_fprog {
-                    len: program.len() as u16,
-                    filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
-                })
-                .collect(),
+            filters: in_kernel_form(&launch.layers.filters),
             failed_step: AtomicI32::new(-1),
             errno: AtomicI32::new(0),
             _borrowed: std::marker::PhantomData,
@@ -229,8 +222,6 @@ impl<'a> Prepared<'a> {
             if !self.check(2, libc::chdir(self.folder).into()) {
                 return false;
             }
-            // Equal addresses in every run: a wrong program fails alike each time.
-            libc::personality(libc::ADDR_NO_RANDOMIZE as u64);
             for &(resource, value) in &self.rlimits {
                 let limit = libc::rlimit {
                     rlim_cur: value,
@@ -265,32 +256,65 @@ impl<'a> Prepared<'a> {
                 0,
                 0,
             );
-            if !self.check(
-                6,
-                libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-            ) {
-                return false;
+            match restrict(self.landlock, &self.filters) {
+                Ok(()) => true,
+                Err(step) => self.check(step, -1),
             }
-            if self.landlock >= 0
-                && !self.check(
-                    7,
-                    libc::syscall(libc::SYS_landlock_restrict_self, self.landlock, 0),
-                )
-            {
-                return false;
-            }
-            for filter in &self.filters {
-                let mode = libc::SECCOMP_SET_MODE_FILTER;
-                if !self.check(
-                    8,
-                    libc::syscall(libc::SYS_seccomp, mode, 0, ptr::from_ref(filter)),
-                ) {
-                    return false;
-                }
-            }
-            true
         }
     }
+}
+
+/// Puts Landlock and the filters on the calling process, or says which of `STEPS` failed.
+///
+/// # Safety
+/// The filters must point to live programs. Makes raw system calls and nothing else.
+unsafe fn restrict(landlock: RawFd, filters: &[libc::sock_fprog]) -> Result<(), i32> {
+    // SAFETY: numbers, and pointers that the caller vouches for.
+    unsafe {
+        if libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
+            return Err(6);
+        }
+        if landlock >= 0 && libc::syscall(libc::SYS_landlock_restrict_self, landlock, 0) < 0 {
+            return Err(7);
+        }
+        for filter in filters {
+            let mode = libc::SECCOMP_SET_MODE_FILTER;
+            if libc::syscall(libc::SYS_seccomp, mode, 0, ptr::from_ref(filter)) < 0 {
+                return Err(8);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Filters as the kernel wants them; they point into `programs`.
+fn in_kernel_form(programs: &[BpfProgram]) -> Vec<libc::sock_fprog> {
+    programs
+        .iter()
+        .map(|program| libc::sock_fprog {
+            len: program.len() as u16,
+            filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+        })
+        .collect()
+}
+
+/// Puts on the calling process, which has one thread, what all its children are to inherit:
+/// Landlock and filters, for good, and equal addresses in every run, so that a wrong program
+/// fails alike each time.
+pub(crate) fn restrict_self(
+    landlock: Option<BorrowedFd<'_>>,
+    filters: &[BpfProgram],
+) -> io::Result<()> {
+    let landlock = landlock.map_or(-1, |fd| fd.as_raw_fd());
+    // SAFETY: `filters` outlives the call; personality passes no memory.
+    let restricted = unsafe {
+        libc::personality(libc::ADDR_NO_RANDOMIZE as u64);
+        restrict(landlock, &in_kernel_form(filters))
+    };
+    restricted.map_err(|step| {
+        let error = io::Error::last_os_error();
+        io::Error::new(error.kind(), format!("{}: {error}", STEPS[step as usize]))
+    })
 }
 
 extern "C" fn run_child(prepared: *mut c_void) -> c_int {

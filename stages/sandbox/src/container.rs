@@ -3,7 +3,8 @@
 //! Forked by the launcher into the new namespaces; talks to the judge's process over the
 //! inherited channel until that end is closed. One run at a time: place its files, start
 //! the program, watch it, kill and reap whatever is left, hand back one file if asked,
-//! and replace the writable tmpfs if it was touched.
+//! and replace the writable tmpfs if it was touched. Landlock and seccomp are on init itself,
+//! once for all programs; it is safe from them as the first process of its namespace.
 
 use std::{
     ffi::{CString, OsString},
@@ -28,8 +29,8 @@ use crate::{
     Isolation, Stopped,
     cgroup::Group,
     channel::Channel,
-    child::{Launch, Layers, Prepared},
-    filesystem::{Filesystem, WORK, WRITABLE, of_the_host},
+    child::{Launch, Layers, Prepared, restrict_self},
+    filesystem::{Filesystem, WORK, WRITABLE, of_the_host, write_files},
     fork_server::{Fork, ForkServer},
     kernel, landlock,
     message::{Measured, Reply, Request, Setup},
@@ -56,6 +57,8 @@ pub(crate) struct Outside {
     pub(crate) answer: io::PipeReader,
     /// The control group, or why there is none.
     pub(crate) group: Result<Group, String>,
+    /// Renews the writable folder, where there is a mount namespace.
+    pub(crate) keeper: Option<Channel>,
 }
 
 /// Builds the container and serves it until the judge's end of the channel closes.
@@ -117,7 +120,9 @@ impl Container {
             (None, work, Scope::Descendants)
         } else {
             rustix::system::sethostname(b"sandbox")?;
-            let filesystem = Filesystem::build(&shown)?;
+            let keeper = outside.keeper.take();
+            let keeper = keeper.ok_or_else(|| io::Error::other("no keeper"))?;
+            let filesystem = Filesystem::build(&shown, keeper, uid.is_some())?;
             (Some(filesystem), PathBuf::from(WORK), Scope::Namespace)
         };
         let is_host_name_kept = {
@@ -146,7 +151,8 @@ impl Container {
                 Err("a control group can be made, but its limit does not bite".to_owned())
             }
         });
-        let isolation = Isolation {
+        let is_unlisted_readable = probe::is_unlisted_readable();
+        let mut isolation = Isolation {
             user_namespace: has_user_namespace,
             pid_namespace: probe::pid_namespace(witness),
             network_namespace: probe::network_namespace(witness),
@@ -154,13 +160,6 @@ impl Container {
             ipc_namespace: probe::ipc_namespace(witness),
             uts_namespace: !setup.is_bare && is_host_name_kept,
             unprivileged: probe::unprivileged(layers.uid),
-            seccomp: probe::seccomp(&layers),
-            landlock: (if setup.is_bare {
-                scoped
-            } else {
-                probe::landlock(&layers)
-            })
-            .then(kernel::landlock_version),
             rlimits: probe::rlimits(),
             proc: filesystem
                 .as_ref()
@@ -168,6 +167,25 @@ impl Container {
             scoped,
             cgroup: group.as_ref().ok().map(|group| group.version),
             cgroup_reason: group.as_ref().err().cloned().unwrap_or_default(),
+            ..Isolation::default()
+        };
+        // Where init shares a namespace of processes with programs, Landlock's domain is what
+        // keeps these from signalling it: each program enters one of its own.
+        let (inherited, own) = if setup.is_bare {
+            (None, layers.landlock)
+        } else {
+            (layers.landlock, None)
+        };
+        // What the kernel did not take is found missing by the tests that follow.
+        let _ = restrict_self(inherited.as_ref().map(AsFd::as_fd), &layers.filters);
+        isolation.seccomp = probe::seccomp();
+        let is_landlocked =
+            scoped || (!setup.is_bare && is_unlisted_readable && !probe::is_unlisted_readable());
+        isolation.landlock = is_landlocked.then(kernel::landlock_version);
+        let layers = Layers {
+            uid: layers.uid,
+            landlock: own,
+            filters: Vec::new(),
         };
         let home = work.display();
         let temporary = if setup.is_bare {
@@ -216,7 +234,20 @@ impl Container {
         request: &Request,
         descriptors: &[OwnedFd],
     ) -> io::Result<(Measured, Option<OwnedFd>)> {
-        let result = self.run_once(channel, request, descriptors);
+        let malformed = || io::Error::other("request without its descriptors");
+        let (stdio, rest) = descriptors.split_at_checked(3).ok_or_else(malformed)?;
+        let (executable, contents) = rest
+            .split_at_checked(usize::from(request.is_executable_sent))
+            .ok_or_else(malformed)?;
+        if contents.len() != request.files.len() {
+            return Err(malformed());
+        }
+        if let Some(filesystem) = &mut self.filesystem {
+            filesystem.place(&request.files, contents)?;
+        } else {
+            write_files(&self.work, &request.files, contents)?;
+        }
+        let result = self.run_once(channel, request, stdio, executable);
         if let Some(filesystem) = &mut self.filesystem {
             filesystem.reset()?;
         } else {
@@ -229,21 +260,9 @@ impl Container {
         &mut self,
         channel: &Channel,
         request: &Request,
-        descriptors: &[OwnedFd],
+        stdio: &[OwnedFd],
+        executable: &[OwnedFd],
     ) -> io::Result<(Measured, Option<OwnedFd>)> {
-        let malformed = || io::Error::other("request without its descriptors");
-        let (stdio, rest) = descriptors.split_at_checked(3).ok_or_else(malformed)?;
-        let (executable, contents) = rest
-            .split_at_checked(usize::from(request.is_executable_sent))
-            .ok_or_else(malformed)?;
-        if contents.len() != request.files.len() {
-            return Err(malformed());
-        }
-        for (name, content) in request.files.iter().zip(contents) {
-            let path = self.work.join(OsString::from_vec(name.clone()));
-            let mut from = std::fs::File::from(content.try_clone()?);
-            io::copy(&mut from, &mut fs::File::create(path)?)?;
-        }
         let arguments: Vec<CString> = request
             .arguments
             .iter()
@@ -257,7 +276,7 @@ impl Container {
         let stdio = [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()];
         let (command, program) = arguments
             .split_at_checked(request.interpreter_arguments)
-            .ok_or_else(malformed)?;
+            .ok_or_else(|| io::Error::other("more interpreter than arguments"))?;
         let group = self.group.clone().filter(|_| request.is_grouped);
         let limits = &request.limits;
         let before = match &group {

@@ -3,20 +3,25 @@
 //! Built once by init in its own mount namespace. Visible are the system's programs and
 //! libraries, the folders named in the setup, a few devices and a `/proc` of the
 //! container's own processes. No home, no `/etc` but what the loader needs. All that a
-//! program can write lies on one small tmpfs, replaced by a fresh one when touched.
+//! program can write lies on one small tmpfs, replaced by a fresh one when touched; files of
+//! a request that was not are found there by the next request with the same ones.
 
 use std::{
+    ffi::OsStr,
     io,
     os::{
         fd::OwnedFd,
-        unix::fs::{MetadataExt, PermissionsExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::{FileExt, MetadataExt, PermissionsExt},
+        },
     },
     path::{Path, PathBuf},
 };
 
 use fs_err as fs;
 use rustix::{
-    fs::{CWD, StatVfs, statvfs},
+    fs::{CWD, StatVfs, fstat, statvfs},
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount,
         mount_change, move_mount, open_tree, unmount,
@@ -24,7 +29,7 @@ use rustix::{
     process::{chdir, pivot_root},
 };
 
-use crate::kernel::add_mount_attributes;
+use crate::{channel::Channel, kernel::add_mount_attributes};
 
 /// Where a program starts; empty but for the files of the request.
 pub(crate) const WORK: &str = "/box/rw/work";
@@ -34,7 +39,7 @@ pub(crate) const WRITABLE: &str = "/box";
 pub(crate) const UNLISTED: &str = "/unlisted";
 
 const RW: &str = "/box/rw";
-const RW_FOLDERS: [&str; 3] = ["work", "tmp", "shm"];
+const RW_FOLDERS: [&str; 3] = [WORK, "/box/rw/tmp", "/box/rw/shm"];
 const RW_OPTIONS: &std::ffi::CStr = c"mode=755,size=512m,nr_inodes=16384";
 
 const SYSTEM: [&str; 10] = [
@@ -71,7 +76,37 @@ pub(crate) struct Filesystem {
     pub(crate) readable: Vec<String>,
     /// Whether `/proc` could be mounted.
     pub(crate) has_proc: bool,
-    fresh: State,
+    /// Mounts a fresh tmpfs when asked.
+    keeper: Channel,
+    /// Whether files of a request may stay for the next: programs of init's own user could write
+    /// to them, within one tick of the clock that their times are taken from.
+    may_stay: bool,
+    placed: Placed,
+    /// How the writable folders looked with these files in them.
+    untouched: State,
+}
+
+/// The files of a request in the working folder: names, and contents, which nobody can change.
+#[derive(Default)]
+struct Placed {
+    names: Vec<Vec<u8>>,
+    contents: Vec<OwnedFd>,
+}
+
+impl Placed {
+    /// Whether these are the very same files; a content kept open here keeps its number.
+    fn are(&self, names: &[Vec<u8>], contents: &[OwnedFd]) -> io::Result<bool> {
+        if self.names != names || self.contents.len() != contents.len() {
+            return Ok(false);
+        }
+        for (own, other) in self.contents.iter().zip(contents) {
+            let (own, other) = (fstat(own)?, fstat(other)?);
+            if (own.st_dev, own.st_ino) != (other.st_dev, other.st_ino) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// What shows that a program has touched the writable folders.
@@ -83,13 +118,15 @@ struct State {
 }
 
 impl State {
-    fn now() -> io::Result<State> {
+    /// Fails if one of the files in the working folder is gone.
+    fn now(files: &[Vec<u8>]) -> io::Result<State> {
         let StatVfs {
             f_ffree, f_bfree, ..
         } = statvfs(RW)?;
         let mut changed = Vec::new();
-        for folder in RW_FOLDERS {
-            let about = fs::metadata(format!("{RW}/{folder}"))?;
+        let files = files.iter().map(|name| in_work(name));
+        for path in RW_FOLDERS.iter().map(PathBuf::from).chain(files) {
+            let about = std::fs::symlink_metadata(path)?;
             changed.push((about.ctime(), about.ctime_nsec()));
         }
         Ok(State {
@@ -101,8 +138,13 @@ impl State {
 }
 
 impl Filesystem {
-    /// Builds the tree and makes it the root; `shown` are pairs of source and target.
-    pub(crate) fn build(shown: &[(PathBuf, PathBuf)]) -> io::Result<Filesystem> {
+    /// Builds the tree and makes it the root; `shown` are pairs of source and target, `may_stay`
+    /// says that programs are another user.
+    pub(crate) fn build(
+        shown: &[(PathBuf, PathBuf)],
+        keeper: Channel,
+        may_stay: bool,
+    ) -> io::Result<Filesystem> {
         mount_change(
             "/",
             MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
@@ -187,19 +229,85 @@ impl Filesystem {
         Ok(Filesystem {
             readable,
             has_proc,
-            fresh: State::now()?,
+            keeper,
+            may_stay,
+            placed: Placed::default(),
+            untouched: State::now(&[])?,
         })
     }
 
-    /// Replaces the writable tmpfs if a program or init changed anything on it.
-    pub(crate) fn reset(&mut self) -> io::Result<()> {
-        if State::now()? != self.fresh {
-            unmount(RW, UnmountFlags::DETACH)?;
-            mount_writable()?;
-            self.fresh = State::now()?;
+    /// Has these files, and no others, in the working folder.
+    pub(crate) fn place(&mut self, names: &[Vec<u8>], contents: &[OwnedFd]) -> io::Result<()> {
+        if self.placed.are(names, contents)? {
+            return Ok(());
         }
+        if !self.placed.names.is_empty() {
+            self.renew()?;
+        }
+        // Whatever fails below, what is there is not taken for fresh.
+        self.placed.names.push(Vec::new());
+        write_files(Path::new(WORK), names, contents)?;
+        let contents: Result<_, _> = contents.iter().map(OwnedFd::try_clone).collect();
+        self.untouched = State::now(names)?;
+        self.placed = Placed {
+            names: names.to_vec(),
+            contents: contents?,
+        };
         Ok(())
     }
+
+    /// Replaces the writable tmpfs if a program changed anything on it.
+    pub(crate) fn reset(&mut self) -> io::Result<()> {
+        let files = &self.placed.names;
+        let is_as_before = (self.may_stay || files.is_empty())
+            && State::now(files).is_ok_and(|now| now == self.untouched);
+        if is_as_before { Ok(()) } else { self.renew() }
+    }
+
+    fn renew(&mut self) -> io::Result<()> {
+        self.keeper.send(b"renew", &[])?;
+        match self.keeper.receive()? {
+            Some((answer, _)) if answer == RENEWED => {}
+            Some((reason, _)) => {
+                let reason = String::from_utf8_lossy(&reason).into_owned();
+                return Err(io::Error::other(format!("renewing {RW}: {reason}")));
+            }
+            None => return Err(io::Error::other("the keeper of the container ended")),
+        }
+        self.placed = Placed::default();
+        self.untouched = State::now(&[])?;
+        Ok(())
+    }
+}
+
+/// The keeper's answer when all went well.
+pub(crate) const RENEWED: &[u8] = b"renewed";
+
+/// Puts a fresh tmpfs in the place of the writable one; the keeper's part.
+pub(crate) fn renew() -> io::Result<()> {
+    unmount(RW, UnmountFlags::DETACH)?;
+    mount_writable()
+}
+
+/// Writes the files of a request into a folder.
+pub(crate) fn write_files(
+    folder: &Path,
+    names: &[Vec<u8>],
+    contents: &[OwnedFd],
+) -> io::Result<()> {
+    for (name, content) in names.iter().zip(contents) {
+        let path = folder.join(OsStr::from_bytes(name));
+        let from = std::fs::File::from(content.try_clone()?);
+        // The descriptor's offset is shared with the judge, and with other workers.
+        let mut bytes = vec![0; from.metadata()?.len() as usize];
+        from.read_exact_at(&mut bytes, 0)?;
+        fs::write(path, bytes)?;
+    }
+    Ok(())
+}
+
+fn in_work(name: &[u8]) -> PathBuf {
+    Path::new(WORK).join(OsStr::from_bytes(name))
 }
 
 /// The host's own folders and devices that a program may read where there is no mount namespace.
@@ -244,10 +352,9 @@ fn mount_writable() -> io::Result<()> {
         MountFlags::NOSUID | MountFlags::NODEV,
         RW_OPTIONS,
     )?;
-    for folder in RW_FOLDERS {
-        let path = format!("{RW}/{folder}");
-        fs::create_dir(&path)?;
-        fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
+    for path in RW_FOLDERS {
+        fs::create_dir(path)?;
+        fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
     }
     Ok(())
 }

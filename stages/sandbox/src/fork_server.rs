@@ -69,7 +69,7 @@ impl ForkServer {
         let limits = Limits {
             cpu_s: hard(Resource::Cpu).clamp(1, 1 << 40) as f64 - 1.0,
             memory_bytes: u64::MAX,
-            processes: number(hard(Resource::Nproc).saturating_sub(2)).min(1 << 30),
+            processes: number(hard(Resource::Nproc).saturating_sub(3)).min(1 << 30),
             output_bytes: hard(Resource::Fsize),
             open_files: number(hard(Resource::Nofile)),
         };
@@ -117,8 +117,8 @@ impl ForkServer {
             fork.address_bytes.min(i64::MAX as u64),
             limits.output_bytes.min(i64::MAX as u64),
             u64::from(limits.open_files),
-            // Init, the launcher and this server count as well where all share one user.
-            u64::from(limits.processes) + 3,
+            // Init, its keeper, the launcher and this server count as well where all share one user.
+            u64::from(limits.processes) + 4,
         ];
         let mut message = fork.folder.to_bytes().to_vec();
         for number in numbers {

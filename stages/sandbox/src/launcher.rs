@@ -4,6 +4,10 @@
 //! are loaded, since forking from a large process is slow and its size would show in the
 //! memory of every program. It stays outside the namespaces as the witness of the
 //! self-test. Its descriptor 0 is the channel.
+//!
+//! Between it and init stands the keeper: in all of the container's namespaces but that of
+//! processes, it renews the writable folder, which init, under the programs' own layers,
+//! cannot; no program can see it.
 
 use std::{
     io::{self, Read, Write},
@@ -13,14 +17,14 @@ use std::{
 use fs_err as fs;
 use rustix::{
     io::fcntl_dupfd_cloexec,
-    process::{getegid, geteuid},
+    process::{Signal, getegid, geteuid, set_parent_process_death_signal},
 };
 
 use crate::{
     cgroup::Group,
     channel::Channel,
     container::{self, Outside},
-    kernel,
+    filesystem, kernel,
     message::{Reply, Setup},
     probe::Witness,
 };
@@ -28,11 +32,9 @@ use crate::{
 /// First argument of a process that is to be a launcher.
 pub(crate) const ARGUMENT: &str = "__sandbox-launcher";
 
-const NAMESPACES: i32 = libc::CLONE_NEWPID
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// Those of the keeper; init's own, of processes, comes on top.
+const NAMESPACES: i32 =
+    libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 /// Users that exist nowhere; the launcher's pid is added so that no two workers share one,
 /// which would add up their process counts.
@@ -79,8 +81,11 @@ fn run() -> io::Result<()> {
     let (mut ask_reader, ask) = io::pipe()?;
     let (answer, mut answer_writer) = io::pipe()?;
 
-    let is_root = geteuid().is_root();
-    let (init, has_user_namespace) = if setup.is_bare {
+    let own_uid = FIRST_UID + witness.pid.unsigned_abs();
+    // Root of a user namespace (a container) may have no other user to turn programs into.
+    let is_root = geteuid().is_root() && is_known(own_uid);
+    // The keeper, or without namespaces init itself.
+    let (child, has_user_namespace) = if setup.is_bare {
         (kernel::fork_into(0), false)
     } else {
         match if is_root {
@@ -92,7 +97,7 @@ fn run() -> io::Result<()> {
             Err(_) => (kernel::fork_into(NAMESPACES | libc::CLONE_NEWUSER), true),
         }
     };
-    let pid = match init {
+    let pid = match child {
         Ok(pid) => pid,
         Err(error) => {
             let reason = format!("new namespaces: {error}");
@@ -105,14 +110,36 @@ fn run() -> io::Result<()> {
     if pid == 0 {
         drop(go_writer);
         go_reader.read_exact(&mut [0])?;
-        let uid = (is_root && !has_user_namespace).then(|| FIRST_UID + witness.pid.unsigned_abs());
-        let outside = Outside {
+        let uid = (is_root && !has_user_namespace).then_some(own_uid);
+        let outside = |keeper| Outside {
             witness,
             ask,
             answer,
             group,
+            keeper,
         };
-        return container::serve(&channel, &setup, has_user_namespace, uid, outside);
+        if setup.is_bare {
+            return container::serve(&channel, &setup, false, uid, outside(None));
+        }
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        let (own, theirs) = Channel::pair()?;
+        match kernel::fork_into(libc::CLONE_NEWPID) {
+            Ok(0) => {
+                drop(own);
+                let outside = outside(Some(Channel::from_fd(theirs)));
+                return container::serve(&channel, &setup, has_user_namespace, uid, outside);
+            }
+            Ok(_) => {
+                drop((channel, outside, theirs, ask_reader, answer_writer));
+                keep(&own)?;
+                kernel::reap(true);
+                return Ok(());
+            }
+            Err(error) => {
+                let reason = format!("a new namespace of processes: {error}");
+                return channel.send(&Reply::Failed(reason).encode(), &[]);
+            }
+        }
     }
     if has_user_namespace {
         let map = |outer: u32| format!("{INNER_ID} {outer} 1");
@@ -140,6 +167,31 @@ fn run() -> io::Result<()> {
     kernel::reap(true);
     if let Ok(group) = group {
         group.remove();
+    }
+    Ok(())
+}
+
+/// Whether a user of this number exists in this user namespace.
+fn is_known(uid: u32) -> bool {
+    let covers = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (first, _, count) = (numbers.next()?.ok()?, numbers.next(), numbers.next()?.ok()?);
+        Some((first..first + count).contains(&uid.into()))
+    };
+    // Without the file there are no user namespaces, and every user exists.
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| {
+        map.lines().any(|line| covers(line) == Some(true))
+    })
+}
+
+/// Renews the writable folder whenever init asks, until init ends.
+fn keep(init: &Channel) -> io::Result<()> {
+    while init.receive()?.is_some() {
+        let answer = match filesystem::renew() {
+            Ok(()) => filesystem::RENEWED.to_vec(),
+            Err(error) => error.to_string().into_bytes(),
+        };
+        init.send(&answer, &[])?;
     }
     Ok(())
 }

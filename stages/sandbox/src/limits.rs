@@ -1,8 +1,8 @@
 //! What one run may use, and how a pool is set up.
 //!
 //! Read by `run` and `compile`; carried to the container in each request. Times are
-//! CPU time: wall time only ends a program that sleeps (`Limits::idle_s`) or, as a
-//! last resort, one that stays away for ten times its limit.
+//! CPU time: wall time only ends a program that sleeps (`Limits::idle_s`) or, where sleeping
+//! and starving look alike, one that stays away for ten times its limit.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -42,7 +42,7 @@ impl Limits {
         self.cpu_s.max(2.0)
     }
 
-    /// Wall seconds after which a run ends whatever it did.
+    /// Wall seconds after which a run ends where it is not known whether it slept or starved.
     pub fn wall_s(&self) -> f64 {
         10.0 * self.cpu_s + 5.0
     }

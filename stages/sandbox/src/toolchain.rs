@@ -82,7 +82,7 @@ pub(crate) struct Gnu {
 }
 
 impl Gnu {
-    /// Tries to link a small program; `None` if there is no way.
+    /// Tries to link a small program; `None` if there is no way, or no compiler that starts.
     pub(crate) fn find(sandbox: &Sandbox, language: Language) -> Result<Option<Gnu>, Error> {
         const WAYS: [&[&str]; 4] = [
             &["-static", "-fuse-ld=lld"],
@@ -116,7 +116,11 @@ impl Gnu {
                 link,
                 header_folder: None,
             };
-            let compiled = gnu.compile(sandbox, language, b"int main() { return 0; }", &[], &[])?;
+            let source = b"int main() { return 0; }";
+            let compiled = match gnu.compile(sandbox, language, source, &[], &[]) {
+                Err(Error::Refused { .. }) => return Ok(None),
+                other => other?,
+            };
             let Some(executable) = compiled
                 .collected
                 .filter(|_| compiled.outcome.exit == Exit::Status(0))

@@ -4,7 +4,8 @@
 //! container belongs to the same run: its CPU time counts, and it is killed when the
 //! first process ends. A run ends early by CPU time used, by time spent neither running
 //! nor waiting for a processor (asleep is not the same as starved: a busy machine must
-//! not change a verdict), by memory seen when sampling, and at last by wall time.
+//! not change a verdict), by memory seen when sampling, and where starving cannot be seen
+//! by wall time. Time in which init itself did not get on (stopped, frozen, starved) is nobody's.
 
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ pub(crate) fn watch(
     let mut stopped = None;
     let mut wall_ns = 0;
     let mut is_first = true;
+    let mut stalled = Duration::ZERO;
     loop {
         while run.status.is_none() {
             match kernel::reap(false) {
@@ -63,7 +65,8 @@ pub(crate) fn watch(
         let mut tick = SHORTEST_TICK;
         if !is_first {
             let used_ns = run.cpu_ns + live_cpu_ns(&run, scope);
-            stopped = reason_to_stop(&mut run, started.elapsed(), used_ns, limits, scope);
+            let wall = started.elapsed().saturating_sub(stalled);
+            stopped = reason_to_stop(&mut run, wall, used_ns, limits, scope);
             if stopped.is_some() || is_abandoned() {
                 break;
             }
@@ -71,7 +74,9 @@ pub(crate) fn watch(
             tick = left.clamp(SHORTEST_TICK, LONGEST_TICK);
         }
         is_first = false;
+        let asleep = Instant::now();
         kernel::await_child_signal(tick);
+        stalled += beyond(tick, asleep.elapsed());
     }
     let is_server_kept = run.server.is_some() && ends_alone(&mut run, scope);
     if !is_server_kept {
@@ -96,6 +101,16 @@ pub(crate) fn watch(
     (measured, is_server_kept)
 }
 
+/// How much longer than it wanted to init slept, where that is no everyday delay.
+fn beyond(wanted: Duration, slept: Duration) -> Duration {
+    let over = slept.saturating_sub(wanted);
+    if over > LONGEST_TICK {
+        over
+    } else {
+        Duration::ZERO
+    }
+}
+
 /// Ends the first process if it has not ended; whether then nothing is left but the server.
 fn ends_alone(run: &mut Run, scope: Scope) -> bool {
     if run.status.is_none() {
@@ -110,13 +125,23 @@ fn ends_alone(run: &mut Run, scope: Scope) -> bool {
 
 /// Kills and reaps everything, a fork server too.
 fn end_all(run: &mut Run, scope: Scope) {
+    let mut is_blocking = false;
     loop {
-        kill_all(run, scope);
-        match kernel::reap(scope == Scope::Namespace) {
+        match kernel::reap(is_blocking) {
             Reaped::Child(ended) => run.note(&ended),
+            // Whoever loses its parent becomes a child of init: without children all are gone.
             Reaped::NoChildren => break,
-            Reaped::NoneYet => kernel::await_child_signal(SHORTEST_TICK),
+            Reaped::NoneYet if scope == Scope::Namespace => {
+                kill_all(run, scope);
+                is_blocking = true;
+                continue;
+            }
+            Reaped::NoneYet => {
+                kill_all(run, scope);
+                kernel::await_child_signal(SHORTEST_TICK);
+            }
         }
+        is_blocking = false;
     }
 }
 
@@ -168,15 +193,17 @@ fn reason_to_stop(
     if used_ns as f64 > limits.cpu_s * 1e9 {
         return Some(Stopped::Cpu);
     }
-    if wall.as_secs_f64() > limits.wall_s() {
-        return Some(Stopped::Wall);
-    }
-    let away_s = wall.as_secs_f64() - used_ns as f64 / 1e9;
-    if away_s > limits.idle_s()
-        && starved_ns(run, scope)
-            .is_some_and(|starved| away_s - starved as f64 / 1e9 > limits.idle_s())
-    {
-        return Some(Stopped::Idle);
+    let wall_s = wall.as_secs_f64();
+    let away_s = wall_s - used_ns as f64 / 1e9;
+    if away_s > limits.idle_s() {
+        // Where starving is seen, a bound on wall time would only end the starved.
+        match starved_ns(run, scope) {
+            Some(starved) if away_s - starved as f64 / 1e9 > limits.idle_s() => {
+                return Some(Stopped::Idle);
+            }
+            None if wall_s > limits.wall_s() => return Some(Stopped::Wall),
+            _ => {}
+        }
     }
     let resident = memory_together(run, scope, limits.memory_bytes);
     run.memory_bytes = run.memory_bytes.max(resident);

@@ -18,7 +18,9 @@ use crate::{
     message::{Measured, Reply, Request, Setup},
 };
 
-/// Beyond the run's own bound on wall time, before a worker counts as lost.
+/// How many times a run's own bound on wall time, which a starved one may pass, and then how
+/// long before a worker counts as lost.
+const STARVED: f64 = 10.0;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long a launcher may take to end by itself.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -80,7 +82,7 @@ impl Worker {
     ) -> Result<(Measured, Option<OwnedFd>), Error> {
         let lost = |reason: String| Error::WorkerLost { reason };
         let channel = self.channel();
-        let patience = Duration::from_secs_f64(request.limits.wall_s()) + PATIENCE;
+        let patience = Duration::from_secs_f64(STARVED * request.limits.wall_s()) + PATIENCE;
         channel
             .set_timeout(patience)
             .map_err(Error::io("setting a timeout"))?;

@@ -73,6 +73,13 @@ fn results(numbers: &Numbers) -> String {
         head.extend(row.pass_at.keys().map(|k| format!("pass@{k}")));
         head.extend(row.n_at_k.keys().cloned());
     }
+    // A row whose programs were not clustered beside one whose were has empty cells.
+    let clustered: BTreeSet<&String> = numbers
+        .rows
+        .iter()
+        .flat_map(|row| row.n_at_k_clustered.keys())
+        .collect();
+    head.extend(clustered.iter().map(|name| format!("{name}, clustered")));
     head.push("samples a problem".into());
     let total = numbers.problems.len() as f64;
     let mut rows = Vec::new();
@@ -89,6 +96,10 @@ fn results(numbers: &Numbers) -> String {
         let mut cells = vec![row.name.clone(), solved, percent(row.compile_rate)];
         cells.extend(row.pass_at.values().map(|value| estimate(value.as_ref())));
         cells.extend(row.n_at_k.values().map(|value| estimate(value.as_ref())));
+        cells.extend(clustered.iter().map(|name| {
+            let value = row.n_at_k_clustered.get(*name);
+            estimate(value.and_then(Option::as_ref))
+        }));
         cells.push(match row.samples_per_problem {
             (fewest, most) if fewest == most => most.to_string(),
             (fewest, most) => format!("{fewest} to {most}"),
@@ -112,6 +123,13 @@ fn results(numbers: &Numbers) -> String {
          chance that n submissions contain a right one, chosen among those of k samples that \
          pass the public tests. –: fewer than k samples, or not published.\n",
     );
+    if !clustered.is_empty() {
+        text.push_str(
+            "Clustered: samples that pass the public tests and print the same on more inputs, made \
+             by changing public ones, are one cluster; one sample is submitted from each, the \
+             largest first, and round again.\n",
+        );
+    }
     if !numbers.paper.is_empty() {
         text.push('\n');
         for published in &numbers.paper {
