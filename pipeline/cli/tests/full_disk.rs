@@ -5,7 +5,7 @@
 mod program;
 
 use program::Program;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 /// Runs a script with a small disk at `$DISK`; its stdout.
 fn with_small_disk(script: &str) -> String {
@@ -57,4 +57,62 @@ fn a_full_disk_is_said_and_loses_nothing() {
         );
         assert_eq!(program::digests(listing), wanted, "{kib} KiB");
     }
+}
+
+#[test]
+fn a_disk_that_fills_while_sampling_keeps_the_finished_shards() {
+    let whole = Program::new();
+    whole.succeed(&["run", "split", "--quiet"]);
+    let problems = whole.artifacts().join("refs/tiny/split/test.parquet");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../stages/model/tests/fixtures/models/llama_ds");
+    let recipe = whole.directory.path().join("many.toml");
+    let text = format!(
+        "seed = 3\n[sample]\ninputs = {{ model = \"file:{}\", problems = \"file:{}\" }}\n\
+         samples = 2000\nmax_new_tokens = 12\ntemperature = 1.0\n",
+        fs_err::canonicalize(model).unwrap().display(),
+        fs_err::canonicalize(problems).unwrap().display()
+    );
+    fs_err::write(&recipe, text).unwrap();
+    let recipe = recipe.display();
+    let list = ["ls", "--json", "--recipe", &recipe.to_string()].map(str::to_owned);
+    whole.succeed(&["run", "--quiet", "--recipe", &recipe.to_string()]);
+    let wanted = program::digests(&whole.succeed(&list.each_ref().map(String::as_str)));
+    // Name, inode and time of every shard, after the first full disk and after the second.
+    let printed = with_small_disk(&format!(
+        r#"
+        export IOTA_ARTIFACTS="$DISK/artifacts"
+        sample() {{ "$IOTA" run --quiet --recipe "{recipe}" 2>"$DISK/../said.$$"; }}
+        shards() {{ find "$DISK/artifacts/partial" -name '*.parquet' -printf '%f %i %T@\n'; }}
+        mount -t tmpfs -o size=256k tmpfs "$DISK"
+        for size in 320k 16m; do
+            if sample; then echo "it fitted"; fi
+            cat "$DISK/../said.$$"
+            echo =====
+            shards
+            echo =====
+            mount -o remount,size=$size "$DISK"
+        done
+        sample
+        rm "$DISK/../said.$$"
+        "$IOTA" verify >/dev/null
+        "$IOTA" ls --json --recipe "{recipe}"
+        "#
+    ));
+    let parts: Vec<&str> = printed.split("=====\n").collect();
+    let [said, first, again, second, listing] = parts[..] else {
+        panic!("{printed}");
+    };
+    for said in [said, again] {
+        assert!(said.contains("the disk is full"), "{said}");
+    }
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (first, second) = (lines(first), lines(second));
+    assert!(!first.is_empty() && first.len() < second.len(), "{printed}");
+    // Nothing is drawn twice: what was there was not written again.
+    assert!(
+        first.iter().all(|shard| second.contains(shard)),
+        "{printed}"
+    );
+    assert_eq!(program::digests(listing), wanted);
 }

@@ -29,11 +29,15 @@ struct Server {
 
 impl Server {
     fn new(model: &Path, more: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", model, more)
+    }
+
+    fn at(address: &str, model: &Path, more: &[&str]) -> Self {
         let program = Program::new();
         let mut args = vec![
             "serve",
             "--address",
-            "127.0.0.1:0",
+            address,
             "--model",
             model.to_str().unwrap(),
         ];
@@ -426,6 +430,65 @@ fn sampling_asks_it() {
     let whole = run("sample.how.samples_per_request=4");
     assert_eq!(whole.len(), 1);
     assert_eq!(run("sample.how.samples_per_request=1"), whole);
+}
+
+#[test]
+fn a_server_killed_in_the_middle_of_an_answer_loses_nothing() {
+    // A stream that ends without saying so is no answer.
+    let mut server = Server::llama(&["--threads", "1"]);
+    let endless = json!({"prompt": [5, 9, 77], "max_tokens": 200, "ignore_eos": true, "n": 64,
+        "stream": true});
+    let mut answer = agent()
+        .post(format!("{}/v1/completions", server.address))
+        .header("content-type", "application/json")
+        .send(endless.to_string())
+        .unwrap();
+    let mut reader = BufReader::new(answer.body_mut().as_reader());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.starts_with("data: {"), "{line}");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let mut rest = String::new();
+    let read = reader.read_to_string(&mut rest);
+    assert!(read.is_err() || !rest.contains("[DONE]"), "{rest}");
+
+    // A run that asks goes on with the server that comes in its place.
+    let program = Program::new();
+    program.succeed(&["run", "split", "--quiet"]);
+    let problems = program.artifacts().join("refs/tiny/split/test.parquet");
+    let model = fs_err::canonicalize(fixtures().join("models/llama_ds")).unwrap();
+    let server = Server::llama(&["--threads", "1", "--slots", "2"]);
+    let recipe = program.directory.path().join("killed.toml");
+    let text = format!(
+        "seed = 3\n[sample]\ninputs = {{ model = \"file:{}\", problems = \"file:{}\" }}\n\
+         samples = 1000\nmax_new_tokens = 60\ntemperature = 1.0\nengine = \"server\"\n\
+         how = {{ servers = [\"{}\"], connections = 4 }}\n",
+        model.display(),
+        fs_err::canonicalize(problems).unwrap().display(),
+        server.address
+    );
+    fs_err::write(&recipe, text).unwrap();
+    let recipe = recipe.to_str().unwrap();
+    let place = server.address.strip_prefix("http://").unwrap().to_owned();
+    let run = program.start(&["run", "--quiet", "--recipe", recipe]);
+    // Killed with answers under way.
+    let drawn = || {
+        let metrics = get(&server.address, "/metrics").1;
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|line| line.strip_prefix("iota_generation_tokens_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    while drawn() < 2000 {}
+    drop(server);
+    let server = Server::at(&place, &model, &["--threads", "1"]);
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", program::stderr(&output));
+    let list = || program::digests(&program.succeed(&["ls", "--json", "--recipe", "killed"]));
+    let found = list();
+    program.succeed(&["run", "--quiet", "--recipe", recipe, "--force", "sample"]);
+    assert_eq!(list(), found);
+    drop(server);
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod column;
 pub mod decontaminate;
 pub mod drops;
 pub mod dump;
+pub mod hints;
 pub mod ingest;
 pub mod language;
 pub mod lexemes;

@@ -26,8 +26,9 @@ use engine::{Ctx, Input, Invalid, NoHow, Output, Stage, rng};
 use serde::{Deserialize, Serialize};
 
 use crate::drops::{Drops, write_json};
+use crate::hints::{Hinter, Hinting};
 use crate::language::Language;
-use crate::prompt;
+use crate::prompt::{self, Hints};
 use crate::schema::{Sample, Solution};
 use crate::solution::id_number;
 use crate::sort::Sorter;
@@ -52,6 +53,10 @@ pub struct What {
     pub max_tokens: u64,
     /// Languages to use.
     pub languages: Vec<Language>,
+    /// What prompts tell beside the statement: `{ rating = true, tags = true, dropped = 0.5 }`
+    /// leaves out each of them at times, so that the model can be asked with and without.
+    #[serde(skip_serializing_if = "Hinting::is_off")]
+    pub hints: Hinting,
 }
 
 impl Default for What {
@@ -61,6 +66,7 @@ impl Default for What {
             samples: 0,
             max_tokens: 4000,
             languages: Language::CODE_CONTESTS.to_vec(),
+            hints: Hinting::default(),
         }
     }
 }
@@ -97,6 +103,7 @@ impl Stage for Mix {
         "corpus/src/mix.rs",
         "corpus/src/mix",
         "corpus/src/statements.rs",
+        "corpus/src/hints.rs",
         "corpus/src/prompt.rs",
         "corpus/src/tokens.rs",
         "corpus/src/solution.rs",
@@ -120,16 +127,23 @@ impl Stage for Mix {
             !what.languages.is_empty(),
             "languages",
             "must name at least one",
-        )
+        )?;
+        what.hints.check()
     }
 
     fn run(what: &What, _how: &NoHow, ctx: &Ctx) -> Result<()> {
         let counter = TokenCounter::load(ctx.input("tokenizer")?, &ctx.label("tokenizer"))?;
         let statements = Statements::read(&ctx.inputs("problems"))?;
+        let hinter = Hinter::new(what.hints, &ctx.inputs("problems"), ctx.seed(), "mix.hints")?;
         let tables = choose::tables(ctx)?;
         let mut dropped = Drops::default();
         let mut pools = Pools::read(what, ctx, &statements, &tables, &mut dropped)?;
-        let chosen = pools.choose(what, ctx, &statements, &tables, &counter, &mut dropped)?;
+        let asking = Asking {
+            statements: &statements,
+            hinter: &hinter,
+            counter: &counter,
+        };
+        let chosen = pools.choose(what, ctx, &asking, &tables, &mut dropped)?;
         ctx.info(format!(
             "{} of {} candidates chosen",
             chosen.len(),
@@ -155,7 +169,7 @@ impl Stage for Mix {
         };
         let mut problems = std::collections::BTreeSet::new();
         choose::visit(ctx, "write", &tables, &chosen, |choice, solution| {
-            let sample = sample(&statements, choice, solution);
+            let sample = sample(&asking, choice, solution);
             *report.by_origin.entry(sample.origin.clone()).or_default() += 1;
             *report
                 .by_language
@@ -189,13 +203,29 @@ impl Stage for Mix {
     }
 }
 
-fn sample(statements: &Statements, choice: Choice, solution: Solution) -> Sample {
-    let statement = statements
+/// What makes a prompt, and measures it.
+struct Asking<'a> {
+    statements: &'a Statements,
+    hinter: &'a Hinter,
+    counter: &'a TokenCounter,
+}
+
+impl Asking<'_> {
+    /// The hints of a solution's prompt.
+    fn hints(&self, solution: &Solution) -> Hints {
+        let id = id_number(&solution.solution_id);
+        self.hinter.hints(&solution.problem_id, id)
+    }
+}
+
+fn sample(asking: &Asking<'_>, choice: Choice, solution: Solution) -> Sample {
+    let statement = asking
+        .statements
         .get(&solution.problem_id)
         .expect("chosen from these problems");
     let language = Language::from_name(&solution.language).expect("chosen by language");
     Sample {
-        prompt: statement.prompt(language),
+        prompt: statement.prompt(&asking.hints(&solution), language),
         completion: prompt::completion(&solution.source),
         problem_id: solution.problem_id,
         solution_id: solution.solution_id,

@@ -10,25 +10,50 @@
 //! enc(a + b). Special tokens are never text: the end of the answer is one id that the trainer
 //! appends, so that a statement which happens to spell `<|eos|>` ends nothing.
 
+use std::fmt::Write as _;
+
 use crate::language::Language;
+
+/// What a prompt tells beside statement and language (AlphaCode conditions on all three).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hints {
+    /// Codeforces rating.
+    pub rating: Option<i32>,
+    /// Topics, such as `dp`.
+    pub tags: Vec<String>,
+}
+
+impl Hints {
+    /// No hints.
+    pub const NONE: Self = Self {
+        rating: None,
+        tags: Vec::new(),
+    };
+}
 
 /// The text before the answer.
 ///
-/// The statement comes first and the language last: the marker then stands next to the answer,
-/// where a short-sighted model sees it too, and all languages of a problem share the prefix.
-/// A problem without a statement (some dumps have none) is asked by its name.
-pub fn prompt(name: &str, description: &str, language: Language) -> String {
+/// The statement comes first, then the hints there are, and the language last: the marker then
+/// stands next to the answer, where a short-sighted model sees it too, and all that is asked of a
+/// problem shares the prefix. A problem without a statement (some dumps have none) is asked by its
+/// name.
+pub fn prompt(name: &str, description: &str, hints: &Hints, language: Language) -> String {
     let statement = match description.trim() {
         "" => name.trim(),
         statement => statement,
     };
+    let mut text = statement.replace("\r\n", "\n");
+    text.push_str("\n\n");
+    if let Some(rating) = hints.rating {
+        let _ = writeln!(text, "### Rating {rating}");
+    }
+    if !hints.tags.is_empty() {
+        let _ = writeln!(text, "### Tags {}", hints.tags.join(", "));
+    }
     // The line break ends the prompt, so that the answer's first token is the same with and
     // without a prompt before it.
-    format!(
-        "{}\n\n### {}\n",
-        statement.replace("\r\n", "\n"),
-        language.title()
-    )
+    let _ = writeln!(text, "### {}", language.title());
+    text
 }
 
 /// The answer: the program with `\n` line ends and no blank end.
@@ -62,12 +87,20 @@ mod tests {
     #[test]
     fn template() {
         assert_eq!(
-            prompt("A. Sum", " Add.\r\nInput\n", Language::Cpp),
+            prompt("A. Sum", " Add.\r\nInput\n", &Hints::NONE, Language::Cpp),
             "Add.\nInput\n\n### C++\n"
         );
         assert_eq!(
-            prompt("A. Sum", " ", Language::Python3),
+            prompt("A. Sum", " ", &Hints::NONE, Language::Python3),
             "A. Sum\n\n### Python 3\n"
+        );
+        let hints = Hints {
+            rating: Some(1200),
+            tags: vec!["math".into(), "two pointers".into()],
+        };
+        assert_eq!(
+            prompt("A. Sum", "Add.", &hints, Language::Cpp),
+            "Add.\n\n### Rating 1200\n### Tags math, two pointers\n### C++\n"
         );
         assert_eq!(completion("a\r\nb\n\n"), "a\nb");
     }

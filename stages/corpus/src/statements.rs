@@ -10,7 +10,7 @@ use anyhow::Result;
 use engine::BoundInput;
 
 use crate::language::Language;
-use crate::prompt;
+use crate::prompt::{self, Hints};
 use crate::schema::Split;
 use crate::table::Table;
 
@@ -34,8 +34,8 @@ crate::table! {
 
 impl Statement {
     /// The prompt for a language.
-    pub fn prompt(&self, language: Language) -> String {
-        prompt::prompt(&self.name, &self.description, language)
+    pub fn prompt(&self, hints: &Hints, language: Language) -> String {
+        prompt::prompt(&self.name, &self.description, hints, language)
     }
 
     /// What two copies of the problem in different sources have in common, if that is known: the

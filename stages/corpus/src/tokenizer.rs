@@ -197,7 +197,7 @@ fn text(
     // A statement counts once, however many solutions it has: else the words of a few popular
     // stories would fill the vocabulary.
     Some(if *count == 1 {
-        statement.prompt(language) + &answer
+        statement.prompt(&prompt::Hints::NONE, language) + &answer
     } else {
         answer
     })

@@ -286,7 +286,7 @@ impl<'a> Texts<'a> {
         Ok(Triplet {
             problem_id: chosen.problem_id.clone(),
             language: chosen.language.clone(),
-            prompt: statement.prompt(language),
+            prompt: statement.prompt(&prompt::Hints::NONE, language),
             chosen: prompt::completion(&chosen.source),
             rejected: prompt::completion(&rejected.source),
             kind: found.kind,

@@ -163,6 +163,59 @@ fn mix_measures_and_cuts() {
 }
 
 #[test]
+fn mix_tells_hints_where_asked_and_leaves_some_out() {
+    let scene = Scene::new();
+    write_tables(&scene, "curated", 3, 20, 1);
+    write_tables(&scene, "dumped", 1, 1, 1);
+    let path = scene.path("curated.problems");
+    let mut problems: Vec<Problem> = table::read(&path, "problems").unwrap();
+    for (problem, rating) in problems.iter_mut().zip([1100, 1200, 1300]) {
+        problem.rating = Some(rating);
+        problem.tags = vec!["dp".into(), "math".into()];
+    }
+    table::write(&path, problems).unwrap();
+    let run = |keys: &str| {
+        let done = scene.run(&mix(&scene, &format!("dump_share = 0.0\n{keys}")));
+        let done = done.unwrap();
+        let samples: Vec<Sample> = done.rows("mix", "samples");
+        let address = done.summary.traces["mix"].outputs["samples"].address;
+        (samples, done.path("tokenizer", "tokenizer"), address)
+    };
+    let (plain, folder, address) = run("");
+    assert_eq!(run("hints = { dropped = 0.1 }").2, address);
+    let (told, ..) = run("hints = { rating = true, tags = true }");
+    let tokenizer = tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).unwrap();
+    let mut kinds = BTreeMap::new();
+    for (plain, told) in plain.iter().zip(&told) {
+        assert_eq!(told.solution_id, plain.solution_id);
+        let number: i32 = told
+            .problem_id
+            .strip_prefix("curated/")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let rating = format!("### Rating {}\n", 1100 + 100 * number);
+        let lines: Vec<&str> = told.prompt.lines().collect();
+        let tags = lines.iter().find(|line| line.starts_with("### Tags "));
+        // Without its hints it is the prompt there was.
+        let without: String = told
+            .prompt
+            .lines()
+            .filter(|line| !line.starts_with("### Rating") && !line.starts_with("### Tags"))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        assert_eq!(without, plain.prompt);
+        let ids = tokenizer.encode(told.prompt.as_str(), true).unwrap();
+        assert_eq!(ids.len() as u32, told.prompt_tokens);
+        let kind = (told.prompt.contains(&rating), tags.map_or("", |tags| tags));
+        assert_eq!(kind.0, told.prompt.contains("### Rating"));
+        *kinds.entry(kind).or_insert(0) += 1;
+    }
+    assert_eq!(kinds.len(), 8, "{kinds:?}");
+    assert!(kinds.contains_key(&(true, "### Tags dp, math")));
+}
+
+#[test]
 fn mix_leaves_out_copies_and_other_splits() {
     let scene = Scene::new();
     let rows = [

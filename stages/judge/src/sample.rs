@@ -16,6 +16,7 @@ mod asking;
 mod collect;
 mod earlier;
 mod here;
+mod hints;
 mod requests;
 mod run;
 mod server;
@@ -25,6 +26,7 @@ mod tests;
 use anyhow::Result;
 use corpus::language::Language;
 use engine::{Ctx, Input, Invalid, Output, Stage};
+use hints::Hinting;
 use model::generate::{Form, Limits, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -91,9 +93,13 @@ pub struct What {
     pub split: Which,
     /// The first so many of them; 0 = all.
     pub max_problems: u64,
+    /// What prompts tell beside the statement: `{ from = "given" }`, or `{ from = "random", tags =
+    /// [..], ratings = [..] }`, of which each sample gets one.
+    #[serde(skip_serializing_if = "Hinting::is_off")]
+    pub hints: Hinting,
     /// Who computes the tokens: `iota` or `server`.
     pub engine: Engine,
-    /// How this program keeps weights: `f32`, `bf16` or `int8` (smaller, faster, and another
+    /// How this program keeps weights: `f32`, `bf16`, `int8` or `int4` (smaller, and another
     /// model by a little).
     pub weights: Form,
 }
@@ -112,6 +118,7 @@ impl Default for What {
             languages: vec![Language::Python3],
             split: Which::Test,
             max_problems: 0,
+            hints: Hinting::default(),
             engine: Engine::Iota,
             weights: Form::F32,
         }
@@ -186,6 +193,7 @@ impl Stage for Sample {
     const SOURCES: &'static [&'static str] = &[
         "judge/src/sample.rs",
         "judge/src/sample",
+        "corpus/src/hints.rs",
         "corpus/src/prompt.rs",
         "model/src/arrays.rs",
         "model/src/checkpoint.rs",
@@ -247,7 +255,8 @@ impl Stage for Sample {
         ];
         sampling
             .into_iter()
-            .try_for_each(|(holds, field, text)| Invalid::unless(holds, field, text))
+            .try_for_each(|(holds, field, text)| Invalid::unless(holds, field, text))?;
+        what.hints.check()
     }
 
     fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {

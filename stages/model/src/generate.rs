@@ -12,6 +12,7 @@ mod attend;
 mod cache;
 mod decoder;
 mod linear;
+mod nibbles;
 mod numbers;
 mod packed;
 mod page;

@@ -25,6 +25,7 @@ pub mod update;
 
 use crate::settings::{How, Schedule};
 use crate::tuning::{Lora, Train};
+use corpus::hints::Hinting;
 use corpus::language::Language;
 use credit::Algorithm;
 use engine::{Ctx, Input, Invalid, Output, Stage};
@@ -75,6 +76,9 @@ pub struct What {
     pub epochs: u64,
     /// Languages to ask for.
     pub languages: Vec<Language>,
+    /// What prompts tell beside the statement, as in `mix`.
+    #[serde(skip_serializing_if = "Hinting::is_off")]
+    pub hints: Hinting,
     /// Prompts with more tokens are not asked.
     pub max_prompt_tokens: u64,
     /// Most tokens of a program.
@@ -157,6 +161,7 @@ impl Default for What {
             microbatch_size: 4,
             epochs: 4,
             languages: vec![Language::Python3],
+            hints: Hinting::default(),
             max_prompt_tokens: 2048,
             max_new_tokens: 1024,
             temperature: 1.0,
@@ -264,6 +269,7 @@ impl<E: Execution> Stage for Ppo<E> {
         "train/src/examples.rs",
         "train/src/settings.rs",
         "train/src/trainer.rs",
+        "corpus/src/hints.rs",
         "corpus/src/prompt.rs",
         "model/src",
     ];
@@ -422,6 +428,7 @@ impl<E: Execution> Stage for Ppo<E> {
         ] {
             Invalid::unless(holds, field, message)?;
         }
+        what.hints.check()?;
         what.parts.check()?;
         what.adapter.check()
     }

@@ -348,6 +348,32 @@ fn a_killed_ppo_goes_on() {
 }
 
 #[test]
+fn ppo_asks_with_hints_where_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 20);
+    let path = world.root.join("problems.parquet");
+    let mut problems: Vec<corpus::schema::Problem> = read(&path, "problems").unwrap();
+    for problem in &mut problems {
+        problem.tags = vec!["plus".into()];
+    }
+    write(&path, problems).unwrap();
+    let hints = "hints = { tags = true, dropped = 0.4 }";
+    world
+        .run("hints", &world.ppo_recipe(&format!("{PPO}\n{hints}")))
+        .unwrap();
+    let rows = world.output("hints", "ppo", "rollouts.parquet");
+    let rows = read::<Rollout>(&rows, "rollouts").unwrap();
+    let tokenizer = world.root.join("tokenizer/tokenizer.json");
+    let tokenizer = model::tokenizer::Tokenizer::load(&tokenizer).unwrap();
+    let told = rows.iter().filter(|row| {
+        let prompt = tokenizer.decode(&row.prompt_ids, true).unwrap();
+        prompt.ends_with("\n\n### Tags plus\n### Python 3\n")
+    });
+    let told = told.count();
+    assert!(0 < told && told < rows.len(), "{told} of {}", rows.len());
+}
+
+#[test]
 fn ppo_refuses_what_cannot_be_right() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::new(directory.path(), 12);

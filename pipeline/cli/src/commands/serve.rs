@@ -56,7 +56,7 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:8000")]
     address: SocketAddr,
-    /// How weights are kept: f32, bf16 or int8.
+    /// How weights are kept: f32, bf16, int8 or int4.
     #[arg(long, default_value = "f32", value_parser = form)]
     weights: Form,
     /// Threads; 0 = as many as there are cores.
@@ -86,7 +86,8 @@ fn form(text: &str) -> Result<Form, String> {
         "f32" => Ok(Form::F32),
         "bf16" => Ok(Form::Bf16),
         "int8" => Ok(Form::Int8),
-        _ => Err("there are f32, bf16 and int8".to_owned()),
+        "int4" => Ok(Form::Int4),
+        _ => Err("there are f32, bf16, int8 and int4".to_owned()),
     }
 }
 

@@ -13,14 +13,13 @@ use engine::rng::{self, Rng as _};
 use engine::{BoundInput, Ctx};
 use rayon::prelude::*;
 
-use super::{Solutions, What};
+use super::{Asking, Solutions, What};
 use crate::drops::Drops;
 use crate::language::Language;
-use crate::prompt;
+use crate::prompt::{self, Hints};
 use crate::schema::Solution;
 use crate::solution::{id_number, text_number};
 use crate::statements::Statements;
-use crate::tokens::TokenCounter;
 
 /// Solutions tokenised at a time, on all cores.
 const BATCH: usize = 1024;
@@ -145,9 +144,8 @@ impl Pools {
         &mut self,
         what: &What,
         ctx: &Ctx,
-        statements: &Statements,
+        asking: &Asking<'_>,
         tables: &[Source],
-        counter: &TokenCounter,
         dropped: &mut Drops,
     ) -> Result<Vec<Choice>> {
         let share = if self.dump_bound {
@@ -158,9 +156,8 @@ impl Pools {
         let mut measure = Measure {
             what,
             ctx,
-            statements,
+            asking,
             tables,
-            counter,
             prompts: BTreeMap::new(),
             measured: &mut self.measured,
             dropped,
@@ -225,18 +222,19 @@ fn identity(
 struct Waiting {
     place: Place,
     completion: String,
-    /// Problem and language, which make the prompt.
-    prompt: (String, String),
+    prompt: Asked,
 }
+
+/// Problem, hints and language, which make a prompt.
+type Asked = (String, Hints, String);
 
 struct Measure<'a, 'b> {
     what: &'a What,
     ctx: &'a Ctx<'b>,
-    statements: &'a Statements,
+    asking: &'a Asking<'a>,
     tables: &'a [Source],
-    counter: &'a TokenCounter,
-    /// Lengths of prompts by problem and language.
-    prompts: BTreeMap<(String, String), u32>,
+    /// Lengths of prompts.
+    prompts: BTreeMap<Asked, u32>,
     measured: &'a mut Vec<u32>,
     dropped: &'a mut Drops,
 }
@@ -287,29 +285,29 @@ impl Measure<'_, '_> {
         choices.sort_unstable_by_key(|choice| choice.place);
         let mut lengths = BTreeMap::new();
         let mut waiting: Vec<Waiting> = Vec::new();
-        let (counter, statements) = (self.counter, self.statements);
+        let asking = self.asking;
         let mut flush = |waiting: &mut Vec<Waiting>| {
             // Prompts are shared by the solutions of a problem: each is counted once.
-            let new: BTreeSet<&(String, String)> = waiting.iter().map(|one| &one.prompt).collect();
-            let new: Vec<&(String, String)> = new
+            let new: BTreeSet<&Asked> = waiting.iter().map(|one| &one.prompt).collect();
+            let new: Vec<&Asked> = new
                 .into_iter()
                 .filter(|key| !self.prompts.contains_key(*key))
                 .collect();
             let counts: Vec<u32> = new
                 .par_iter()
-                .map(|(problem, language)| {
-                    let statement = statements.get(problem).expect("checked as usable");
+                .map(|(problem, hints, language)| {
+                    let statement = asking.statements.get(problem).expect("checked as usable");
                     let language = Language::from_name(language).expect("checked as usable");
-                    counter.prompt(&statement.prompt(language))
+                    asking.counter.prompt(&statement.prompt(hints, language))
                 })
                 .collect::<Result<_>>()?;
-            let new: Vec<(String, String)> = new.into_iter().cloned().collect();
+            let new: Vec<Asked> = new.into_iter().cloned().collect();
             self.prompts.extend(new.into_iter().zip(counts));
             let texts: Vec<String> = waiting
                 .iter_mut()
                 .map(|one| std::mem::take(&mut one.completion))
                 .collect();
-            let counts = counter.completions(&texts)?;
+            let counts = asking.counter.completions(&texts)?;
             for (one, count) in waiting.drain(..).zip(counts) {
                 lengths.insert(one.place, (self.prompts[&one.prompt], count));
             }
@@ -324,7 +322,11 @@ impl Measure<'_, '_> {
                 waiting.push(Waiting {
                     place: choice.place,
                     completion: prompt::completion(&solution.source),
-                    prompt: (solution.problem_id, solution.language),
+                    prompt: (
+                        solution.problem_id.clone(),
+                        asking.hints(&solution),
+                        solution.language,
+                    ),
                 });
                 if waiting.len() == BATCH {
                     flush(&mut waiting)?;

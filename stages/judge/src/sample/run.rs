@@ -6,6 +6,7 @@ use super::asking::{Ask, Asking};
 use super::collect::Collector;
 use super::earlier::{self, Problems};
 use super::here::Here;
+use super::hints::Hinter;
 use super::requests::{Asked, Unit, shards, units};
 use super::server::Servers;
 use super::{Engine, How, What};
@@ -24,7 +25,8 @@ pub(super) fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         Some(path) => earlier::counts(path, &ctx.label("earlier"), &what.languages)?,
         None => BTreeMap::new(),
     };
-    let units = units(&problems, what.samples, &what.languages, &there);
+    let hinter = Hinter::new(&what.hints, &ctx.inputs("problems"), ctx.seed())?;
+    let units = units(&problems, what.samples, &what.languages, &there, &hinter);
     let cuts = shards(&units);
     let pieces = ctx.shards(cuts.len())?;
     ask(what, how, ctx, &asking, (&units, &cuts), &pieces, &problems)?;
@@ -111,6 +113,7 @@ fn check_earlier(
         1,
         &what.languages,
         &BTreeMap::new(),
+        &Hinter::new(&what.hints, &ctx.inputs("problems"), ctx.seed())?,
     );
     if let Some(prompt) = asking.prompt(&first[0], ctx)? {
         let ask = Ask {

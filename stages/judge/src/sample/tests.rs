@@ -147,6 +147,32 @@ fn more_samples_only_add() {
 }
 
 #[test]
+fn random_hints_change_what_is_asked_and_more_samples_only_add() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    world(root);
+    let hints = "hints = { from = \"random\", tags = [\"dp\", \"math\"], ratings = [800, 900] }";
+    let draw =
+        |store: &str, samples: u64| quietly(root, store, &format!("samples = {samples}\n{hints}"));
+    let (few, many) = (draw("few", 3).1, draw("many", 8).1);
+    let common: Vec<&Generation> = many.iter().filter(|row| row.sample < 3).collect();
+    assert_eq!(few.iter().collect::<Vec<_>>(), common);
+    let (_, plain) = quietly(root, "plain", "samples = 8");
+    let answered = plain.iter().filter(|row| !row.token_ids.is_empty());
+    // What a short prompt leaves room for, a longer one may not.
+    assert!(answered.count() > 0 && plain.len() == many.len());
+    assert_ne!(plain, many);
+    // What is given has to be in the table.
+    let given = "samples = 3\nhints = { from = \"given\" }";
+    let cancel = AtomicBool::new(false);
+    let error = sample(root, "given", given, &engine::event::Silent, &cancel).unwrap_err();
+    assert!(
+        format!("{error:?}").contains("no column `rating`"),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn threads_slots_and_interruptions_change_no_byte() {
     let directory = tempfile::tempdir().unwrap();
     world(directory.path());

@@ -112,7 +112,7 @@ impl Decoder {
             embedding: data(&names.embedding).to_vec(),
             blocks,
             norm: data(&names.norm).to_vec(),
-            head: linear(&[&weights.merged_head(&names.head)], width),
+            head: Linear::new(form.of_head(), &[&weights.merged_head(&names.head)], width),
             config,
             form,
             adapters: Vec::new(),

@@ -1,30 +1,37 @@
-//! A linear layer with 8-bit weights: one scale per output, products and sums in integers.
+//! A linear layer with weights of 8 bits or 4: one scale per output, products and sums in integers.
 //!
 //! Used by `linear`. `W_oi ≈ s_o w_oi` with `w` in ±127; a row of inputs becomes `x_i ≈ t a_i`
 //! with `a` as many bits (14 for the widths of small models) as a sum of 32 bits has room for, so
 //! that only the weights are coarse. Integer sums are exact in any order: a row has the same bits
 //! in every batch and on every machine. Two products and an addition are one instruction
-//! (`vpmaddwd`), so it does twice the multiply-adds of f32 and reads a quarter of the bytes.
+//! (`vpmaddwd`), so it does twice the multiply-adds of f32 and reads a quarter of the bytes. Weights
+//! of 4 bits become such of 8 a panel at a time (`nibbles`).
 
+use super::nibbles::Nibbles;
 use super::packed::tile;
 use crate::ops::vector::{dot, vectorised};
 
 /// Outputs of a panel: two AVX registers of 32-bit sums.
-const PANEL: usize = 16;
+pub(super) const PANEL: usize = 16;
 /// Most rows of a tile.
 const TILE: usize = 6;
 /// Largest weight.
 const WEIGHT: f32 = 127.0;
 
 /// Two inputs of each output of a panel, `[out][2]`.
-type Pair = [i8; 2 * PANEL];
+pub(super) type Pair = [i8; 2 * PANEL];
 
 /// Weights `[out, in]` in panels of 16 outputs, `[in / 2][16][2]`.
 pub(super) struct Quantized {
     inputs: usize,
     outputs: usize,
-    panels: Vec<Pair>,
+    panels: Panels,
     scales: Vec<f32>,
+}
+
+enum Panels {
+    Bytes(Vec<Pair>),
+    Nibbles(Nibbles),
 }
 
 /// Rows of inputs in integers, cut into tiles.
@@ -34,10 +41,12 @@ pub(super) struct Rows {
     tiles: Vec<i32>,
     scales: Vec<f32>,
     row: Vec<i32>,
+    /// A panel that was kept in 4 bits.
+    panel: Vec<Pair>,
 }
 
 impl Quantized {
-    /// Rounds matrices `[out, in]`, one below the other.
+    /// Rounds matrices `[out, in]`, one below the other, to 8 bits.
     pub(super) fn new(parts: &[&[f32]], inputs: usize) -> Self {
         let outputs = parts.iter().map(|part| part.len() / inputs).sum::<usize>();
         let pairs = inputs.div_ceil(2);
@@ -56,7 +65,18 @@ impl Quantized {
         Self {
             inputs,
             outputs,
-            panels,
+            panels: Panels::Bytes(panels),
+            scales,
+        }
+    }
+
+    /// Rounds them to 4 bits.
+    pub(super) fn in_nibbles(parts: &[&[f32]], inputs: usize) -> Self {
+        let (nibbles, scales) = Nibbles::new(parts, inputs);
+        Self {
+            inputs,
+            outputs: scales.len(),
+            panels: Panels::Nibbles(nibbles),
             scales,
         }
     }
@@ -67,15 +87,25 @@ impl Quantized {
 
     /// Bytes of the weights.
     pub(super) fn bytes(&self) -> usize {
-        self.panels.len() * 2 * PANEL + self.scales.len() * size_of::<f32>()
+        let weights = match &self.panels {
+            Panels::Bytes(pairs) => size_of_val(&pairs[..]),
+            Panels::Nibbles(nibbles) => nibbles.bytes(),
+        };
+        weights + size_of_val(&self.scales[..])
     }
 
     /// `y = x Wᵀ`, or `y += x Wᵀ`; `x` is `[rows, in]`, `y` `[rows, out]`.
     pub(super) fn apply(&self, y: &mut [f32], accumulate: bool, x: &[f32], rows: &mut Rows) {
         let pairs = self.inputs.div_ceil(2);
         rows.read(x, self.inputs);
-        for (index, panel) in self.panels.chunks_exact(pairs).enumerate() {
-            let first = index * PANEL;
+        for (index, first) in (0..self.outputs).step_by(PANEL).enumerate() {
+            let panel = match &self.panels {
+                Panels::Bytes(all) => &all[index * pairs..][..pairs],
+                Panels::Nibbles(nibbles) => {
+                    nibbles.expand(&mut rows.panel, index);
+                    &rows.panel[..]
+                }
+            };
             let width = PANEL.min(self.outputs - first);
             let mut y = y.chunks_exact_mut(self.outputs);
             let (mut tiles, mut scales) = (&rows.tiles[..], &rows.scales[..]);
@@ -141,7 +171,7 @@ vectorised! {
 
 vectorised! {
     /// The largest absolute value.
-    fn largest(values: &[f32]) -> f32 {
+    pub(super) fn largest(values: &[f32]) -> f32 {
         let mut lanes = [0.0_f32; 16];
         let (blocks, rest) = values.as_chunks::<16>();
         for block in blocks {
@@ -290,8 +320,11 @@ mod tests {
         let mut rows = Rows::default();
         rows.read(&[x.clone(), wave(inputs, 0.7)].concat(), inputs);
         let (mut fast, mut plain) = ([[7; PANEL]; 2], [[9; PANEL]; 2]);
-        multiply(&mut fast, &quantized.panels, &rows.tiles);
-        multiply_plain(&mut plain, &quantized.panels, &rows.tiles);
+        let super::Panels::Bytes(panels) = &quantized.panels else {
+            panic!("8 bits were asked for");
+        };
+        multiply(&mut fast, panels, &rows.tiles);
+        multiply_plain(&mut plain, panels, &rows.tiles);
         assert_eq!(fast, plain);
         let largest = f64::from(fast[0][0]) / f64::from(i32::MAX);
         assert!((0.99..=1.0).contains(&largest), "{largest}");

@@ -3,8 +3,10 @@
 //! Used by `ppo::run`. Problems of other splits than `train` are never asked: their tests decide
 //! results, and a score learnt from them would be learnt by heart.
 
+use super::What;
 use crate::examples::Encoder;
 use anyhow::{Result, ensure};
+use corpus::hints::Hinter;
 use corpus::language::Language;
 use corpus::prompt::prompt;
 use corpus::table::Table;
@@ -37,10 +39,13 @@ pub(super) struct Prompt {
 pub(super) fn load(
     ctx: &Ctx,
     encoder: &Encoder,
-    languages: &[Language],
+    what: &What,
     max_tokens: usize,
 ) -> Result<Vec<Prompt>> {
     let label = ctx.label("problems");
+    let problems = ctx.inputs("problems");
+    let hinter = Hinter::new(what.hints, &problems, ctx.seed(), "ppo.hints")?;
+    let mut asked = 0;
     let (mut prompts, mut others, mut too_long) = (Vec::new(), 0_u64, 0_u64);
     for row in Table::<Asked>::open(ctx.input("problems")?, &label)?.rows()? {
         let row = row?;
@@ -48,8 +53,10 @@ pub(super) fn load(
             others += 1;
             continue;
         }
-        for &language in languages {
-            let ids = encoder.prompt(&prompt(&row.name, &row.description, language))?;
+        for &language in &what.languages {
+            let hints = hinter.hints(&row.problem_id, asked);
+            asked += 1;
+            let ids = encoder.prompt(&prompt(&row.name, &row.description, &hints, language))?;
             if ids.len() > max_tokens {
                 too_long += 1;
                 continue;

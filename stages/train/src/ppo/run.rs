@@ -124,7 +124,7 @@ impl<'a, E: Execution> Run<'a, E> {
         let scorer = Scorer::load(what, folder, config.max_positions, stored, adam, ctx)?;
         let encoder = Encoder::load(folder, &config)?;
         let longest = (what.max_prompt_tokens as usize).min(config.max_positions - 1);
-        let prompts = prompts::load(ctx, &encoder, &what.languages, longest)?;
+        let prompts = prompts::load(ctx, &encoder, what, longest)?;
         let reference = (what.train == Train::Full).then(|| parameters.clone());
         let policy = what.train.begin(
             &what.adapter,

@@ -86,10 +86,13 @@ fn answer(mut stream: &TcpStream, rule: &Rule, asked: &AtomicUsize, kept: &Mutex
         reply
     };
     let Some((status, text)) = reply else { return };
-    let head = format!(
-        "HTTP/1.1 {status} Some\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        text.len()
-    );
+    // Status 0 is an answer of which the second half never comes.
+    let (status, text, length) = match status {
+        0 => (200, &text[..text.len() / 2], text.len()),
+        _ => (status, &text[..], text.len()),
+    };
+    let head =
+        format!("HTTP/1.1 {status} Some\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     let _ = stream.write_all([head.as_bytes(), text.as_bytes()].concat().as_slice());
 }
 
@@ -136,11 +139,18 @@ fn cuts_failures_and_dead_servers_change_nothing() {
     let seeds = plain.seeds.lock().unwrap().clone();
     assert_eq!(seeds.len(), 80);
     // Other cuts; a server that is busy, breaks off, and fails in turns; one that dies for good.
-    let moody = Fake::new(Box::new(|number, request| match number % 4 {
+    let moody = Fake::new(Box::new(|number, request| match number % 6 {
         0 => Some((503, "full".to_owned())),
         1 => None,
         2 => Some((500, "oh".to_owned())),
-        _ => Some((200, completion(request).to_string())),
+        3 => Some((0, completion(request).to_string())),
+        4 => Some((429, "slower".to_owned())),
+        _ => {
+            // Choices come as they are ready.
+            let mut answer = completion(request);
+            answer["choices"].as_array_mut().unwrap().reverse();
+            Some((200, answer.to_string()))
+        }
     }));
     let dying = Fake::new(Box::new(|number, request| {
         (number < 3).then(|| (200, completion(request).to_string()))
@@ -191,7 +201,17 @@ fn what_cannot_be_trusted_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     world(root);
-    let cases: [(&str, fn(&mut Value)); 6] = [
+    let cases: [(&str, fn(&mut Value)); 9] = [
+        ("it does not know `n`", |choice| {
+            choice["index"] = json!(1);
+        }),
+        ("answers no tokens", |choice| {
+            choice["token_ids"] = json!([]);
+            choice["finish_reason"] = "length".into();
+        }),
+        ("something else than a completion", |choice| {
+            choice["token_ids"] = json!(["9", "2"]);
+        }),
         ("return_token_ids", |choice| {
             choice["token_ids"] = Value::Null;
         }),
@@ -225,13 +245,17 @@ fn what_cannot_be_trusted_is_refused() {
     }));
     let said = fails(root, "fewer", &settings(4, &[&fewer], ""));
     assert!(said.contains("it does not know `n`"), "{said}");
-    for (status, text, wanted) in [
+    for (number, (status, text, wanted)) in [
         (200, "<html>", "OpenAI-compatible"),
+        (200, "{\"object\": \"error\"}", "OpenAI-compatible"),
         (400, "no such field", "it answers 400: no such field"),
         (404, "no such model", "it answers 404: no such model"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let fake = Fake::new(Box::new(move |_, _| Some((status, text.to_owned()))));
-        let said = fails(root, &format!("status{status}"), &settings(4, &[&fake], ""));
+        let said = fails(root, &format!("status{number}"), &settings(4, &[&fake], ""));
         assert!(said.contains(wanted), "{said}");
     }
     let plain = Fake::new(Box::new(|_, request| {
