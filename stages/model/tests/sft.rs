@@ -239,15 +239,13 @@ fn adamw_and_adam_traces() {
     for trace in traces {
         let tensor = |value: &Value| {
             let data = flat(value);
-            let tensors = [(
+            Parameters::from_iter([(
                 "w.weight".to_owned(),
                 Tensor {
                     shape: vec![data.len()],
                     data,
                 },
-            )]
-            .into();
-            Parameters { tensors }
+            )])
         };
         let mut parameters = tensor(&trace["param0"]);
         let config = AdamWConfig {
@@ -260,7 +258,7 @@ fn adamw_and_adam_traces() {
         for step in trace["steps"].as_array().unwrap() {
             // Through a save and a restore at every step, which must change nothing.
             optimizer =
-                AdamW::restore(config, &parameters, optimizer.state(), optimizer.steps()).unwrap();
+                AdamW::restore(config, &parameters, optimizer.state().unwrap(), optimizer.steps()).unwrap();
             optimizer.update(
                 &mut parameters,
                 &tensor(&step["grad"]),

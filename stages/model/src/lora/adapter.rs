@@ -3,7 +3,7 @@
 //! Made by the training stages or by `peft::read`; asked by [`Weights`](crate::weights::Weights)
 //! in every pass of the network. It holds names only; values are in the [`Parameters`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 
@@ -129,15 +129,8 @@ impl Adapter {
 
     /// Zeros for its tensors alone: the gradient map of a frozen base.
     pub fn gradients(&self, parameters: &Parameters) -> Parameters {
-        let zeros = |name: &str| {
-            (
-                name.to_owned(),
-                Tensor::zeros(&parameters.tensors[name].shape),
-            )
-        };
-        Parameters {
-            tensors: self.tensors().map(zeros).collect(),
-        }
+        let own: BTreeSet<&str> = self.tensors().collect();
+        parameters.zeros_of(|name| own.contains(name))
     }
 
     /// The name of its own tensor in place of the base's `weight`, if it has one.

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use model::{
     arrays::Arrays,
     optimizer::gradient_norm,
-    parameters::{Parameters, Tensor},
+    parameters::Parameters,
     safetensors_file,
 };
 use serde_json::{Map, Value, json};
@@ -112,8 +112,7 @@ pub(super) fn loss(args: &LossArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &args.grads {
         let tensors = found.gradients.tensors.into_iter();
         let renamed = tensors.map(|(name, tensor)| (public_name(&name), tensor));
-        let tensors: std::collections::BTreeMap<String, Tensor> = renamed.collect();
-        safetensors_file::write(&Parameters { tensors }, path)?;
+        safetensors_file::write(&renamed.collect(), path)?;
     }
     if args.json {
         let kind = args.kind.to_possible_value();
