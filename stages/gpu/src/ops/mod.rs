@@ -1,0 +1,26 @@
+//! The network's operations on a device, one per file: formula, sizes, launches.
+//!
+//! The formulas are those of `model::ops`; a kernel's own text is in `kernels/`. All matrices are
+//! row-major, tokens are rows. Activations are f32 or bf16, arithmetic is f32; the residual stream,
+//! gradients of weights, norms' weights, moments and log-probabilities are f32. Weight gradients
+//! are added to what is there. Sizes that do not fit are a panic: they are the caller's mistake.
+//! Every sum is in an order that sizes alone decide: the same inputs give the same bits.
+
+pub mod elementwise;
+pub mod matmul;
+pub mod swiglu;
+
+use crate::driver::Grid;
+
+/// Threads of a block where nothing speaks for another number.
+const THREADS: u32 = 256;
+
+/// One thread for every 8 of `values`.
+fn eighths(values: usize) -> Grid {
+    Grid::new(values.div_ceil(8 * THREADS as usize), THREADS)
+}
+
+/// A size as kernels take it.
+fn int(size: usize) -> i32 {
+    i32::try_from(size).expect("a size is below 2^31")
+}
