@@ -86,7 +86,6 @@ impl AdamW {
         } = self.config;
         let correction = |beta: f64| 1.0 - beta.powi(self.step as i32);
         let rates = |name: &str| {
-            let decays = !name.ends_with("norm.weight") && !name.ends_with(".bias");
             Rates {
                 gradient_scale,
                 beta1: beta1 as f32,
@@ -94,7 +93,7 @@ impl AdamW {
                 beta2: beta2 as f32,
                 rest2: (1.0 - beta2) as f32,
                 eps: eps as f32,
-                keep: if decays {
+                keep: if decays(name) {
                     (1.0 - learning_rate * weight_decay) as f32
                 } else {
                     1.0
@@ -105,8 +104,13 @@ impl AdamW {
         };
         #[cfg(feature = "device")]
         if let Some(placed) = parameters.placed_mut() {
-            let (first, second) = (&mut self.first, &mut self.second);
-            return device::update(placed, first, second, gradients, rates);
+            let update = device::Update {
+                config: self.config,
+                learning_rate,
+                step: self.step,
+                gradient_scale,
+            };
+            return update.apply(placed, &mut self.first, &mut self.second, gradients);
         }
         let tensors = gradients
             .tensors
@@ -185,6 +189,11 @@ impl AdamW {
             second,
         })
     }
+}
+
+/// Whether weight decay acts on a tensor.
+fn decays(name: &str) -> bool {
+    !name.ends_with("norm.weight") && !name.ends_with(".bias")
 }
 
 #[derive(Clone, Copy)]

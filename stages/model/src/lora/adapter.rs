@@ -146,17 +146,23 @@ impl Adapter {
         draw: Option<DropoutDraw>,
     ) -> Option<LowRank<'a>> {
         let factors = self.factors.get(weight)?;
-        let dropout = draw.filter(|_| self.config.dropout > 0.0);
         Some(LowRank {
             a: parameters.data(&factors.a),
             b: parameters.data(&factors.b),
             rank: self.config.rank,
             scale: self.config.scale(),
-            dropout: dropout.map(|draw| Dropout {
-                key: draw.key(&factors.a),
-                probability: self.config.dropout as f32,
-                first_row: 0,
-            }),
+            dropout: self.dropout(weight, draw),
+        })
+    }
+
+    /// Which inputs of the linear layer of the base's `weight` are dropped.
+    pub(crate) fn dropout(&self, weight: &str, draw: Option<DropoutDraw>) -> Option<Dropout> {
+        let factors = self.factors.get(weight)?;
+        let draw = draw.filter(|_| self.config.dropout > 0.0)?;
+        Some(Dropout {
+            key: draw.key(&factors.a),
+            probability: self.config.dropout as f32,
+            first_row: 0,
         })
     }
 
