@@ -1,5 +1,6 @@
 // What several kernels share: sums over warps and blocks, and access to memory 8 values at a time.
 
+typedef float f32; // so that the names of kernels can be made of types
 typedef float Eight[8];
 
 DEVICE int ceiling(int a, int b) { return (a + b - 1) / b; }

@@ -161,11 +161,6 @@ impl Device {
         })
     }
 
-    /// Streaming multiprocessors, to size grids by.
-    pub(crate) fn multiprocessors(&self) -> usize {
-        self.driver.multiprocessors()
-    }
-
     pub(crate) fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
         if grid.blocks.contains(&0) {
             return Ok(());

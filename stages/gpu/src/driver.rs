@@ -148,7 +148,4 @@ pub(crate) trait Driver: Send + Sync {
     fn begin_recording(&self) -> Result<()>;
 
     fn end_recording(&self) -> Result<Box<dyn Recording>>;
-
-    /// Streaming multiprocessors, to size grids by.
-    fn multiprocessors(&self) -> usize;
 }

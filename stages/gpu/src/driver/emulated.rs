@@ -264,7 +264,7 @@ impl Driver for Emulated {
         Description {
             name: "emulation on the CPU".to_owned(),
             compute_capability: "9.0".to_owned(),
-            multiprocessors: self.multiprocessors(),
+            multiprocessors: 1,
             memory: self.memory().unwrap_or_default(),
             kernels: "compiled by g++".to_owned(),
             ..Description::default()
@@ -356,11 +356,6 @@ impl Driver for Emulated {
             calls,
             state: Arc::clone(&self.state),
         }))
-    }
-
-    fn multiprocessors(&self) -> usize {
-        // Few, so that grids of one wave have several rounds in small tests.
-        2
     }
 }
 
