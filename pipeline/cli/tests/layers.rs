@@ -17,7 +17,8 @@ use std::{
 /// as a program, so nobody depends on it and it depends on nobody.
 const LAYERS: &[(&str, &[&str])] = &[
     ("store", &[]),
-    ("model", &[]),
+    ("gpu", &[]),
+    ("model", &["gpu"]),
     ("sandbox", &[]),
     ("levenshtein", &[]),
     ("iota-inspect", &[]),

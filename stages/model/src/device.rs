@@ -7,6 +7,9 @@
 //! with a [`Failure`] when a device fails (out of memory, a launch that failed); [`catching`] turns
 //! it into an error at the border of a stage, where the last checkpoint is still sound.
 
+#[cfg(feature = "device")]
+mod self_test;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::str::FromStr;
@@ -209,7 +212,18 @@ pub fn name(device: &Device) -> String {
     #[cfg(not(feature = "device"))]
     match *device {}
     #[cfg(feature = "device")]
-    device.name()
+    {
+        let found = device.describe();
+        let version = match found.driver.as_str() {
+            "" => String::new(),
+            driver => format!(", driver {driver}"),
+        };
+        let capability = match found.compute_capability.as_str() {
+            "" => String::new(),
+            capability => format!(", compute {capability}"),
+        };
+        format!("{}{capability}{version}", found.name)
+    }
 }
 
 /// How much memory a device has.
@@ -220,7 +234,71 @@ pub fn memory(device: &Device) -> Result<Memory> {
     #[cfg(not(feature = "device"))]
     match *device {}
     #[cfg(feature = "device")]
-    device_memory(device)
+    {
+        let memory = device.memory()?;
+        Ok(Memory {
+            free_bytes: memory.free as u64,
+            total_bytes: memory.total as u64,
+            peak_bytes: (memory.total - memory.free) as u64,
+        })
+    }
+}
+
+/// Libraries of a device and where each was found.
+pub fn libraries(device: &Device) -> Vec<(String, String)> {
+    #[cfg(not(feature = "device"))]
+    match *device {}
+    #[cfg(feature = "device")]
+    device.describe().libraries
+}
+
+/// One comparison of a self-test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was compared.
+    pub name: String,
+    /// The largest difference that was found.
+    pub difference: f64,
+    /// The largest that is allowed.
+    pub tolerance: f64,
+}
+
+impl Outcome {
+    /// Whether the difference is small enough; no number never is.
+    pub fn passes(&self) -> bool {
+        self.difference <= self.tolerance
+    }
+}
+
+/// Holds every operation of a device against its formula.
+///
+/// # Errors
+/// The device failed.
+pub fn test_operations(device: &Device) -> Result<Vec<Outcome>> {
+    #[cfg(not(feature = "device"))]
+    match *device {}
+    #[cfg(feature = "device")]
+    {
+        let outcomes = gpu::self_test(device)?.into_iter();
+        Ok(outcomes
+            .map(|found| Outcome {
+                name: format!("{} {}, {}", found.operation, found.element, found.case),
+                difference: found.difference,
+                tolerance: found.tolerance,
+            })
+            .collect())
+    }
+}
+
+/// Holds passes, optimiser, adapters and heads on a device against those on the CPU.
+///
+/// # Errors
+/// The device failed.
+pub fn test_network(device: &Device) -> Result<Vec<Outcome>> {
+    #[cfg(not(feature = "device"))]
+    match *device {}
+    #[cfg(feature = "device")]
+    self_test::run(device)
 }
 
 #[cfg(test)]
@@ -230,7 +308,10 @@ mod tests {
     #[test]
     fn choices_are_read_and_written() {
         for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
-            assert_eq!(text.parse::<Choice>().map(|c| c.to_string()), Ok(text.to_owned()));
+            assert_eq!(
+                text.parse::<Choice>().map(|c| c.to_string()),
+                Ok(text.to_owned())
+            );
         }
         assert_eq!("cuda".parse(), Ok(Choice::Cuda(0)));
         for text in ["", "gpu", "cuda:", "cuda:x", "CPU"] {

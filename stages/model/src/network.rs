@@ -18,6 +18,8 @@ mod names;
 use anyhow::{Result, ensure};
 
 pub use activations::{Workspace, activation_bytes};
+#[cfg(feature = "device")]
+pub(crate) use device::{Layers, head_of};
 use names::Names;
 
 use crate::batch::Batch;
@@ -83,6 +85,11 @@ impl Network {
     /// The shape.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    #[cfg(feature = "device")]
+    pub(crate) fn rotary(&self) -> &Table {
+        &self.rotary
     }
 
     pub(crate) fn names(&self) -> &Names {
@@ -191,12 +198,8 @@ impl Network {
         let mut compact = vec![0.0; targets.len()];
         let precision = workspace.precision();
         let Workspace { hidden, head, .. } = workspace;
-        self.head(weights, temperature, precision).forward(
-            &mut compact,
-            hidden,
-            &targets,
-            head,
-        );
+        self.head(weights, temperature, precision)
+            .forward(&mut compact, hidden, &targets, head);
         spread(&compact, &targets, batch.len())
     }
 

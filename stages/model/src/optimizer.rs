@@ -85,22 +85,20 @@ impl AdamW {
             weight_decay,
         } = self.config;
         let correction = |beta: f64| 1.0 - beta.powi(self.step as i32);
-        let rates = |name: &str| {
-            Rates {
-                gradient_scale,
-                beta1: beta1 as f32,
-                rest1: (1.0 - beta1) as f32,
-                beta2: beta2 as f32,
-                rest2: (1.0 - beta2) as f32,
-                eps: eps as f32,
-                keep: if decays(name) {
-                    (1.0 - learning_rate * weight_decay) as f32
-                } else {
-                    1.0
-                },
-                step_size: (learning_rate / correction(beta1)) as f32,
-                root_scale: (1.0 / correction(beta2).sqrt()) as f32,
-            }
+        let rates = |name: &str| Rates {
+            gradient_scale,
+            beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+            eps: eps as f32,
+            keep: if decays(name) {
+                (1.0 - learning_rate * weight_decay) as f32
+            } else {
+                1.0
+            },
+            step_size: (learning_rate / correction(beta1)) as f32,
+            root_scale: (1.0 / correction(beta2).sqrt()) as f32,
         };
         #[cfg(feature = "device")]
         if let Some(placed) = parameters.placed_mut() {

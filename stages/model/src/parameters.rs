@@ -22,7 +22,7 @@ use crate::ops::vector::add_scaled;
 use crate::precision::Precision;
 
 #[cfg(feature = "device")]
-pub(crate) use device::Placed;
+pub(crate) use device::{Number, Placed};
 
 /// A dense row-major f32 array.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,17 +80,19 @@ impl Parameters {
     /// Draws fresh weights: norms 1, biases 0, everything else normal with standard
     /// deviation `initializer_range`, each tensor from its own stream keyed by `seed` and name.
     pub fn init(config: &Config, seed: u64) -> Self {
-        let mut tensors = BTreeMap::new();
-        for (name, shape) in shapes(config) {
-            let mut tensor = Tensor::zeros(&shape);
-            if name.ends_with("norm.weight") {
-                tensor.data.fill(1.0);
-            } else if !name.ends_with(".bias") {
-                fill_normal(&mut tensor.data, config.initializer_range, seed, &name);
-            }
-            tensors.insert(name, tensor);
-        }
-        tensors.into()
+        let tensors: Vec<(String, Tensor)> = shapes(config)
+            .into_par_iter()
+            .map(|(name, shape)| {
+                let mut tensor = Tensor::zeros(&shape);
+                if name.ends_with("norm.weight") {
+                    tensor.data.fill(1.0);
+                } else if !name.ends_with(".bias") {
+                    fill_normal(&mut tensor.data, config.initializer_range, seed, &name);
+                }
+                (name, tensor)
+            })
+            .collect();
+        tensors.into_iter().collect()
     }
 
     /// Zeros of the same names and shapes, in the same place.
@@ -224,6 +226,19 @@ impl Parameters {
         Ok(())
     }
 
+    /// The same values on a device, not a copy: they cannot be changed while both are there.
+    #[cfg(feature = "device")]
+    pub(crate) fn shared(&self) -> Self {
+        let place = match &self.place {
+            Place::Host => Place::Host,
+            Place::Device(placed) => Place::Device(placed.shared()),
+        };
+        Self {
+            tensors: self.tensors.clone(),
+            place,
+        }
+    }
+
     /// What lies on a device, if it lies there.
     #[cfg(feature = "device")]
     pub(crate) fn placed(&self) -> Option<&Placed> {
@@ -272,7 +287,10 @@ impl Parameters {
 
     /// Number of scalars.
     pub fn count(&self) -> usize {
-        let sizes = self.tensors.values().map(|t| t.shape.iter().product::<usize>());
+        let sizes = self
+            .tensors
+            .values()
+            .map(|t| t.shape.iter().product::<usize>());
         sizes.sum()
     }
 }

@@ -257,8 +257,13 @@ fn adamw_and_adam_traces() {
         let mut optimizer = AdamW::new(config, &parameters);
         for step in trace["steps"].as_array().unwrap() {
             // Through a save and a restore at every step, which must change nothing.
-            optimizer =
-                AdamW::restore(config, &parameters, optimizer.state().unwrap(), optimizer.steps()).unwrap();
+            optimizer = AdamW::restore(
+                config,
+                &parameters,
+                optimizer.state().unwrap(),
+                optimizer.steps(),
+            )
+            .unwrap();
             optimizer.update(
                 &mut parameters,
                 &tensor(&step["grad"]),

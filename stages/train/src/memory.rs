@@ -123,7 +123,9 @@ impl Need<'_> {
                 gigabytes(again.bytes())
             )
         } else {
-            format!("a micro-batch of {fits} tokens fits: lower batch_size, microbatch_size or max_tokens")
+            format!(
+                "a micro-batch of {fits} tokens fits: lower batch_size, microbatch_size or max_tokens"
+            )
         };
         format!("{sizes}\n  help: {way_out}")
     }

@@ -8,8 +8,8 @@
 
 use crate::best::{Best, Keep, Round};
 use crate::data_parallel::{OneProcess, Shares};
-use crate::metrics::{Metrics, peak_memory_bytes};
 use crate::memory;
+use crate::metrics::{Metrics, peak_memory_bytes};
 use crate::plan;
 use crate::settings::{How, Optimisation};
 use crate::trainer::Trainer;

@@ -12,6 +12,7 @@ use anyhow::{Result, ensure};
 use super::attend::attend;
 use super::cache::{Cache, Place};
 use super::linear::{Buffers, Form, Linear};
+use super::page::Pool;
 use crate::config::Config;
 use crate::lora::Adapter;
 use crate::network::Network;
@@ -32,6 +33,9 @@ pub struct Decoder {
     norm: Vec<f32>,
     head: Linear,
     adapters: Vec<String>,
+    /// In place of all weights above, where these lie on a device.
+    #[cfg(feature = "device")]
+    device: Option<super::device::DeviceDecoder>,
 }
 
 struct Block {
@@ -65,10 +69,14 @@ pub(super) struct Scratch {
     product: Vec<f32>,
     scores: Vec<f32>,
     buffers: Buffers,
+    #[cfg(feature = "device")]
+    device: super::device::Scratch,
 }
 
 impl Decoder {
-    /// Lays out the weights of a language model, with an adapter that is on put into them.
+    /// Lays out the weights of a language model, with an adapter that is on put into them. Weights
+    /// on a device stay as they lie, and the adapter beside them; the form is then that of the
+    /// products they were placed for.
     ///
     /// # Panics
     /// The network is a reward model, which has no language-model head.
@@ -83,6 +91,23 @@ impl Decoder {
     pub fn in_form<'a>(form: Form, network: &Network, weights: impl Into<Weights<'a>>) -> Self {
         let weights = weights.into();
         let config = network.config().clone();
+        #[cfg(feature = "device")]
+        if weights.parameters.device().is_some() {
+            return Self {
+                rotary: Table::new(&Config {
+                    max_positions: 1,
+                    ..config.clone()
+                }),
+                embedding: Vec::new(),
+                blocks: Vec::new(),
+                norm: Vec::new(),
+                head: Linear::new(Form::F32, &[], config.hidden_size),
+                form,
+                adapters: Vec::new(),
+                device: Some(super::device::DeviceDecoder::new(network, weights)),
+                config,
+            };
+        }
         let names = network.names();
         let (width, query) = (config.hidden_size, config.query_width());
         let data = |name: &str| weights.data(name);
@@ -116,7 +141,56 @@ impl Decoder {
             config,
             form,
             adapters: Vec::new(),
+            #[cfg(feature = "device")]
+            device: None,
         }
+    }
+
+    /// What decodes on a device, if that is where the weights lie.
+    #[cfg(feature = "device")]
+    pub(super) fn on_device(&self) -> Option<&super::device::DeviceDecoder> {
+        self.device.as_ref()
+    }
+
+    /// Whether one worker has all sequences, and the threads nothing else to do.
+    pub(super) fn is_alone(&self) -> bool {
+        #[cfg(feature = "device")]
+        return self.device.is_some();
+        #[cfg(not(feature = "device"))]
+        false
+    }
+
+    /// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
+    pub(super) fn chunk(&self) -> usize {
+        #[cfg(feature = "device")]
+        if self.device.is_some() {
+            return 512;
+        }
+        48
+    }
+
+    /// Passes rows through all blocks and writes the logits `[chosen, vocab]` of some of them. Rows
+    /// of one sequence must come in order of position; the ranges say which adapter acts on which
+    /// rows, and on which of the chosen.
+    pub(super) fn step(
+        &self,
+        logits: &mut Vec<f32>,
+        rows: &[Row],
+        adapted: &[(usize, Range<usize>)],
+        (chosen, adapted_chosen): (&[usize], &[(usize, Range<usize>)]),
+        (caches, pool): (&mut [Cache], &Pool),
+        scratch: &mut Scratch,
+    ) {
+        #[cfg(feature = "device")]
+        if let (Some(decoder), Some(pages)) = (&self.device, pool.pages()) {
+            let found = decoder.step(rows, chosen, caches, pages, &mut scratch.device);
+            *logits = crate::device::demand(found);
+            return;
+        }
+        #[cfg(not(feature = "device"))]
+        let _ = pool;
+        self.blocks(rows, adapted, caches, scratch);
+        self.logits(logits, chosen, adapted_chosen, scratch);
     }
 
     /// Adds an adapter that acts on the requests that name its number, the number of adapters
@@ -130,6 +204,12 @@ impl Decoder {
         parameters: &Parameters,
         adapter: &Adapter,
     ) -> Result<usize> {
+        #[cfg(feature = "device")]
+        ensure!(
+            self.device.is_none(),
+            "several adapters beside one model are for the CPU: say --device cpu, or put adapter {}              into the weights (`iota export --adapter`)",
+            adapter.name()
+        );
         ensure!(
             adapter.tensors().all(|name| name.contains(".lora_")),
             "adapter {} trains whole modules beside its factors: put it into the weights \
@@ -181,9 +261,8 @@ impl Decoder {
         linears.chain([&self.head]).map(Linear::bytes).sum()
     }
 
-    /// Passes rows through all blocks; leaves the residual stream in `scratch`. Rows of one
-    /// sequence must come in order of position; `adapted` says which adapter acts on which rows.
-    pub(super) fn blocks(
+    /// Leaves the residual stream in `scratch`.
+    fn blocks(
         &self,
         rows: &[Row],
         adapted: &[(usize, Range<usize>)],
@@ -258,9 +337,8 @@ impl Decoder {
         }
     }
 
-    /// Writes the logits `[chosen, vocab]` of some rows of the residual stream; `adapted` speaks
-    /// of places among the chosen.
-    pub(super) fn logits(
+    /// The logits of some rows of the residual stream; `adapted` speaks of places among the chosen.
+    fn logits(
         &self,
         logits: &mut Vec<f32>,
         chosen: &[usize],

@@ -21,6 +21,9 @@ pub(super) struct Brief(u16);
 pub(super) enum Numbers {
     Full(Vec<f32>),
     Brief(Vec<Brief>),
+    /// On a device, at the place of this number.
+    #[cfg(feature = "device")]
+    Elsewhere(u32),
 }
 
 impl Numbers {
@@ -57,14 +60,14 @@ impl Kept for f32 {
     fn of(numbers: &Numbers) -> &[Self] {
         match numbers {
             Numbers::Full(values) => values,
-            Numbers::Brief(_) => unreachable!("the caller looked"),
+            _ => unreachable!("the caller looked"),
         }
     }
 
     fn of_mut(numbers: &mut Numbers) -> &mut [Self] {
         match numbers {
             Numbers::Full(values) => values,
-            Numbers::Brief(_) => unreachable!("the caller looked"),
+            _ => unreachable!("the caller looked"),
         }
     }
 }
@@ -86,14 +89,14 @@ impl Kept for Brief {
     fn of(numbers: &Numbers) -> &[Self] {
         match numbers {
             Numbers::Brief(values) => values,
-            Numbers::Full(_) => unreachable!("the caller looked"),
+            _ => unreachable!("the caller looked"),
         }
     }
 
     fn of_mut(numbers: &mut Numbers) -> &mut [Self] {
         match numbers {
             Numbers::Brief(values) => values,
-            Numbers::Full(_) => unreachable!("the caller looked"),
+            _ => unreachable!("the caller looked"),
         }
     }
 }

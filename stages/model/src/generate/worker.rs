@@ -8,15 +8,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::cache::{Cache, pages_of};
 use super::decoder::{Decoder, Row, Scratch};
 use super::page::Pool;
 use super::queue::{Claim, Job, Need, Prefix, Queue};
 use super::slot::Slot;
 use super::{Finish, Observer};
-
-/// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
-const CHUNK: usize = 48;
 
 /// A prompt being computed, and the sample that asked for it.
 struct Prefill<T> {
@@ -65,7 +64,7 @@ impl<T> Default for State<T> {
     }
 }
 
-impl<T> Worker<'_, T> {
+impl<T: Send + Sync> Worker<'_, T> {
     /// Draws samples until the queue is closed and empty, or abandoned.
     pub(super) fn run(mut self) {
         loop {
@@ -132,14 +131,14 @@ impl<T> Worker<'_, T> {
     }
 
     fn begin(&mut self, job: Job<T>, prefix: &Prefix) {
-        let slot = Slot::new(job, prefix.cache.clone());
+        let mut slot = Slot::new(job, prefix.cache.clone());
         let mut logits = prefix.logits.clone();
-        self.draw(slot, &mut logits);
+        let finish = slot.extend(&mut logits, self.decoder.config(), &mut self.state.weights);
+        self.go_on(slot, finish);
     }
 
-    /// Draws a token of a sequence, and keeps the sequence if it goes on.
-    fn draw(&mut self, mut slot: Slot<T>, logits: &mut [f32]) {
-        let finish = slot.extend(logits, self.decoder.config(), &mut self.state.weights);
+    /// Shows a token that was drawn, and keeps the sequence if it goes on.
+    fn go_on(&mut self, mut slot: Slot<T>, finish: Option<Finish>) {
         slot.sample.finish = finish.unwrap_or(Finish::Length);
         let tag = &slot.group.task.tag;
         if (self.observer)(tag, &slot.sample, finish.is_some()).is_break() {
@@ -151,6 +150,7 @@ impl<T> Worker<'_, T> {
 
     /// Gets the pages of this step; the youngest go without if there are too few.
     fn reserve(&mut self) {
+        let chunk = self.decoder.chunk();
         let State {
             running,
             preempted,
@@ -163,7 +163,7 @@ impl<T> Worker<'_, T> {
         while index < running.len() {
             let last = running.len() == 1;
             let slot = &mut running[index];
-            let to = slot.length().min(slot.filled + CHUNK);
+            let to = slot.length().min(slot.filled + chunk);
             if slot.cache.reserve(self.pool, slot.filled, to, last) {
                 index += 1;
                 continue;
@@ -175,7 +175,7 @@ impl<T> Worker<'_, T> {
         }
         if let Some(prefill) = prompt {
             let request = &prefill.claim.group.task.request;
-            let to = request.prompt.len().min(prefill.filled + CHUNK);
+            let to = request.prompt.len().min(prefill.filled + chunk);
             let alone = running.is_empty();
             let cancelled = prefill.claim.group.is_cancelled();
             if cancelled || !prefill.cache.reserve(self.pool, prefill.filled, to, alone) {
@@ -191,6 +191,7 @@ impl<T> Worker<'_, T> {
     /// One row of every sequence, or a chunk of what it lacks, and a chunk of a prompt.
     fn step(&mut self) {
         self.reserve();
+        let chunk = self.decoder.chunk();
         let State {
             running,
             prefill,
@@ -204,7 +205,7 @@ impl<T> Worker<'_, T> {
         rows.clear();
         for slot in running.iter_mut() {
             let first = rows.len();
-            rows.extend(slot.rows(caches.len(), CHUNK));
+            rows.extend(slot.rows(caches.len(), chunk));
             slot.filled += rows.len() - first;
             let adapter = slot.group.task.request.adapter;
             note(&mut adapted, adapter, first..rows.len());
@@ -216,7 +217,7 @@ impl<T> Worker<'_, T> {
         }
         if let Some(prefill) = prefill {
             let request = &prefill.claim.group.task.request;
-            let to = request.prompt.len().min(prefill.filled + CHUNK);
+            let to = request.prompt.len().min(prefill.filled + chunk);
             let first = rows.len();
             rows.extend((prefill.filled..to).map(|position| Row {
                 id: request.prompt[position],
@@ -238,9 +239,14 @@ impl<T> Worker<'_, T> {
         if rows.is_empty() {
             return;
         }
-        self.decoder.blocks(rows, &adapted, &mut caches, scratch);
-        self.decoder
-            .logits(logits, &chosen, &adapted_chosen, scratch);
+        self.decoder.step(
+            logits,
+            rows,
+            &adapted,
+            (&chosen, &adapted_chosen),
+            (&mut caches, self.pool),
+            scratch,
+        );
         let mut logits = std::mem::take(logits);
         self.distribute(caches, &mut logits);
         self.state.logits = logits;
@@ -248,17 +254,35 @@ impl<T> Worker<'_, T> {
 
     /// Gives caches back and lets those draw that have logits, in the order of `step`.
     fn distribute(&mut self, caches: Vec<Cache>, logits: &mut [f32]) {
+        let config = self.decoder.config();
         let mut caches = caches.into_iter();
-        let mut logits = logits.chunks_exact_mut(self.decoder.config().vocab_size);
-        for (mut slot, cache) in std::mem::take(&mut self.state.running)
-            .into_iter()
-            .zip(&mut caches)
-        {
+        let mut logits = logits.chunks_exact_mut(config.vocab_size);
+        let mut slots = std::mem::take(&mut self.state.running);
+        for (slot, cache) in slots.iter_mut().zip(&mut caches) {
             slot.cache = cache;
-            if slot.filled < slot.length() {
+        }
+        let ready: Vec<bool> = slots.iter().map(|slot| slot.filled == slot.length()).collect();
+        let drawing = slots.iter_mut().zip(&ready).filter(|(_, ready)| **ready);
+        let drawing: Vec<_> = drawing.zip(&mut logits).collect();
+        let finishes: Vec<Option<Finish>> = if self.decoder.is_alone() {
+            drawing
+                .into_par_iter()
+                .map(|((slot, _), logits)| slot.extend(logits, config, &mut Vec::new()))
+                .collect()
+        } else {
+            let weights = &mut self.state.weights;
+            drawing
+                .into_iter()
+                .map(|((slot, _), logits)| slot.extend(logits, config, weights))
+                .collect()
+        };
+        let mut finishes = finishes.into_iter();
+        for (slot, ready) in slots.into_iter().zip(ready) {
+            if ready {
+                let finish = finishes.next().expect("all that were ready have drawn");
+                self.go_on(slot, finish);
+            } else {
                 self.state.running.push(slot);
-            } else if let Some(logits) = logits.next() {
-                self.draw(slot, logits);
             }
         }
         let Some(mut prefill) = self.state.prefill.take() else {

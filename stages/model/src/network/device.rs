@@ -17,14 +17,14 @@ use gpu::ops::{head, scalar_head};
 pub(super) use activations::Workspace;
 
 use super::activations::HEAD_LOGITS;
-use super::{Network, Nll, ValueHead, Workspace as Owner};
+use super::{Network, ValueHead, Workspace as Owner};
 use crate::batch::Batch;
 use crate::parameters::{Number, Parameters, Placed};
 use crate::precision::Precision;
 use crate::weights::Weights;
 use activations::{Passes, Space};
 use gpu::ops::matmul::Output;
-use layer::Layers;
+pub(crate) use layer::Layers;
 
 /// Where the gradient of the hidden states begins.
 pub(super) enum Start<'a> {
@@ -72,11 +72,7 @@ pub(super) fn forward(
     in_precision!(workspace, space => forward::run(network, weights, space))
 }
 
-fn head_of<'a, T>(
-    network: &Network,
-    weights: Weights<'a>,
-    temperature: f32,
-) -> head::Head<'a, T>
+pub(crate) fn head_of<'a, T>(network: &Network, weights: Weights<'a>, temperature: f32) -> head::Head<'a, T>
 where
     T: Number + Output<T>,
     f32: Output<T>,

@@ -35,8 +35,8 @@ struct Layout {
 pub(crate) struct Placed {
     device: Device,
     layout: Arc<Layout>,
-    masters: Buffer<f32>,
-    working: Option<Buffer<bf16>>,
+    masters: Arc<Buffer<f32>>,
+    working: Option<Arc<Buffer<bf16>>>,
 }
 
 /// What products multiply: the kinds of numbers, and which copy of the weights is of it.
@@ -128,9 +128,24 @@ impl Placed {
         Ok(Self {
             device: device.clone(),
             layout,
-            masters,
-            working,
+            masters: Arc::new(masters),
+            working: working.map(Arc::new),
         })
+    }
+
+    /// The same values, not a copy: they cannot be changed while both are there.
+    pub(super) fn shared(&self) -> Self {
+        Self {
+            device: self.device.clone(),
+            layout: Arc::clone(&self.layout),
+            masters: Arc::clone(&self.masters),
+            working: self.working.clone(),
+        }
+    }
+
+    /// Whether there are working copies.
+    pub(crate) fn has_working(&self) -> bool {
+        self.working.is_some()
     }
 
     /// Copies all values back.
@@ -156,7 +171,7 @@ impl Placed {
         let layout = Arc::new(Layout::new(shapes));
         let placed = Self {
             device: self.device.clone(),
-            masters: demand(self.device.zeros(layout.length).map_err(Into::into)),
+            masters: Arc::new(demand(self.device.zeros(layout.length).map_err(Into::into))),
             working: None,
             layout,
         };
@@ -177,20 +192,21 @@ impl Placed {
     }
 
     pub(super) fn zero(&mut self) {
-        demand(self.masters.view_mut().zero().map_err(Into::into));
+        demand(own(&mut self.masters).view_mut().zero().map_err(Into::into));
     }
 
     pub(super) fn add(&mut self, others: &Self) {
         assert_eq!(self.layout, others.layout, "tensors of the same names");
-        let sum = add_scaled(self.masters.view_mut(), 1.0, others.masters.view());
+        let sum = add_scaled(own(&mut self.masters).view_mut(), 1.0, others.masters.view());
         demand(sum.map_err(Into::into));
     }
 
     pub(super) fn replace(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let place = self.place(name);
-        self.masters.slice_mut(place.clone()).upload(values)?;
+        own(&mut self.masters).slice_mut(place.clone()).upload(values)?;
         if let Some(working) = &mut self.working {
-            convert(working.slice_mut(place.clone()), self.masters.slice(place))?;
+            let working = own(working).slice_mut(place.clone());
+            convert(working, self.masters.slice(place))?;
         }
         Ok(())
     }
@@ -224,7 +240,8 @@ impl Placed {
     /// Several that follow one another, in f32.
     pub(crate) fn masters(&self, names: &[&str]) -> Slice<'_, f32> {
         let all = self.stretch(names);
-        self.masters.slice(all.expect("layers that share a product"))
+        self.masters
+            .slice(all.expect("layers that share a product"))
     }
 
     /// A tensor as products read it.
@@ -241,13 +258,13 @@ impl Placed {
     /// A tensor to accumulate into; nothing if it is frozen.
     pub(crate) fn gradient(&mut self, name: &str) -> Option<SliceMut<'_, f32>> {
         let place = self.layout.places.get(name)?.clone();
-        Some(self.masters.slice_mut(place))
+        Some(own(&mut self.masters).slice_mut(place))
     }
 
     /// Several that follow one another, to accumulate into; nothing if one is frozen.
     pub(crate) fn gradients(&mut self, names: &[&str]) -> Option<SliceMut<'_, f32>> {
         let all = self.stretch(names)?;
-        Some(self.masters.slice_mut(all))
+        Some(own(&mut self.masters).slice_mut(all))
     }
 
     /// Several tensors to accumulate into at once, each unless frozen.
@@ -262,7 +279,7 @@ impl Placed {
             .collect();
         wanted.sort_by_key(|(place, _)| place.start);
         let mut found = [const { None }; N];
-        let (mut rest, mut start) = (self.masters.view_mut(), 0);
+        let (mut rest, mut start) = (own(&mut self.masters).view_mut(), 0);
         for (place, at) in wanted {
             let (_, from) = rest.split_at(place.start - start);
             let (own, behind) = from.split_at(place.len());
@@ -281,10 +298,15 @@ impl Placed {
     pub(crate) fn parts(&mut self) -> Parts<'_> {
         Parts {
             places: &self.layout.places,
-            masters: self.masters.view_mut(),
-            working: self.working.as_mut().map(Buffer::view_mut),
+            masters: own(&mut self.masters).view_mut(),
+            working: self.working.as_mut().map(|working| own(working).view_mut()),
         }
     }
+}
+
+/// Memory that is written to, and that a sampler may have shared.
+fn own<T: gpu::Element>(shared: &mut Arc<Buffer<T>>) -> &mut Buffer<T> {
+    Arc::get_mut(shared).expect("nobody samples from weights while they change")
 }
 
 /// What [`Placed`] is made of.
@@ -303,14 +325,14 @@ impl Clone for Placed {
                 Some(from) => {
                     let mut working = self.device.empty(from.len())?;
                     working.view_mut().copy_from(from.view())?;
-                    Some(working)
+                    Some(Arc::new(working))
                 }
                 None => None,
             };
             Ok(Self {
                 device: self.device.clone(),
                 layout: Arc::clone(&self.layout),
-                masters,
+                masters: Arc::new(masters),
                 working,
             })
         };
@@ -361,7 +383,11 @@ mod tests {
         let mut places: Vec<&Range<usize>> = layout.places.values().collect();
         places.sort_by_key(|place| place.start);
         assert!(places.windows(2).all(|pair| pair[0].end <= pair[1].start));
-        for first in ["down_proj.weight", "lora_A.default.weight", "model.norm.weight"] {
+        for first in [
+            "down_proj.weight",
+            "lora_A.default.weight",
+            "model.norm.weight",
+        ] {
             assert_eq!(place(first).start % ALIGNMENT, 0, "{first}");
         }
         assert_eq!(q.start % ALIGNMENT, 0);

@@ -101,12 +101,7 @@ fn both(log_probs: &[f32], place: &Place) -> [f64; 2] {
 }
 
 /// Before the first update policy and reference are one model: `h` is 0, the loss ln 2.
-fn check_equal(
-    policy: [f64; 2],
-    place: &Place,
-    reference: [f64; 2],
-    rounding: f64,
-) -> Result<()> {
+fn check_equal(policy: [f64; 2], place: &Place, reference: [f64; 2], rounding: f64) -> Result<()> {
     for (index, tokens) in [&place.chosen, &place.rejected].into_iter().enumerate() {
         ensure!(
             (policy[index] - reference[index]).abs() <= rounding * tokens.len() as f64 + 1e-4,

@@ -135,7 +135,15 @@ impl<'a, E: Execution> Run<'a, E> {
             weight_decay: 0.0,
         };
         let stored = scorer::stored_moments(what, ctx)?;
-        let scorer = Scorer::load(what, device, folder, config.max_positions, stored, adam, ctx)?;
+        let scorer = Scorer::load(
+            what,
+            device,
+            folder,
+            config.max_positions,
+            stored,
+            adam,
+            ctx,
+        )?;
         let encoder = Encoder::load(folder, &config)?;
         let longest = (what.max_prompt_tokens as usize).min(config.max_positions - 1);
         let prompts = prompts::load(ctx, &encoder, &what.languages, longest)?;
@@ -204,8 +212,8 @@ impl<'a, E: Execution> Run<'a, E> {
         let what = self.what;
         let config = self.policy.network.config();
         let longest = self.prompts.iter().map(|prompt| prompt.ids.len()).max();
-        let sequence = (longest.unwrap_or(0) + what.max_new_tokens as usize)
-            .min(config.max_positions) as u64;
+        let sequence =
+            (longest.unwrap_or(0) + what.max_new_tokens as usize).min(config.max_positions) as u64;
         let trains = |name: &str| self.trainer.gradients.tensors.contains_key(name);
         let need = Need {
             tokens: sequence * what.microbatch_size.min(what.minibatch_size),

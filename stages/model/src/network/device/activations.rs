@@ -197,7 +197,9 @@ impl<T: Float> Space<T> {
             capacity,
             tokens: 0,
             rotary: rope::Table::new(device, half, cosines, sines)?,
-            stream: (0..=config.layers).map(|_| floats(width)).collect::<Result<_>>()?,
+            stream: (0..=config.layers)
+                .map(|_| floats(width))
+                .collect::<Result<_>>()?,
             blocks: (0..kept)
                 .map(|_| Block::new(device, config, capacity))
                 .collect::<Result<_>>()?,
@@ -230,9 +232,10 @@ impl<T: Float> Space<T> {
         for rows in blocks.chain(own).chain(&mut self.stream) {
             rows.used = tokens;
         }
-        let blocks = self.blocks.iter_mut().flat_map(|block| {
-            [&mut block.qkv, &mut block.attention, &mut block.gate_up]
-        });
+        let blocks = self
+            .blocks
+            .iter_mut()
+            .flat_map(|block| [&mut block.qkv, &mut block.attention, &mut block.gate_up]);
         let own = [
             &mut self.hidden,
             &mut self.dx_copy,

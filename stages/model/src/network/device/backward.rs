@@ -7,7 +7,9 @@
 use anyhow::Result;
 use gpu::Buffer;
 use gpu::ops::matmul::Output;
-use gpu::ops::{attention, elementwise, embedding, head, linear, rmsnorm, rope, scalar_head, swiglu};
+use gpu::ops::{
+    attention, elementwise, embedding, head, linear, rmsnorm, rope, scalar_head, swiglu,
+};
 
 use super::activations::Space;
 use super::forward::{self, Scratch, shape};
@@ -70,7 +72,11 @@ where
     let d_log_probs = device.upload(d_log_probs)?;
     let stored = weights.head_name(&network.names.head);
     let factors = weights.factors(HEAD);
-    let names = [Some(stored), factors.map(|[a, _]| a), factors.map(|[_, b]| b)];
+    let names = [
+        Some(stored),
+        factors.map(|[a, _]| a),
+        factors.map(|[_, b]| b),
+    ];
     let [weight, a, b] = gradients.gradients_of(names);
     head_of::<T>(network, weights, temperature).backward(
         space.d_hidden.view_mut(),
@@ -211,9 +217,11 @@ where
     attention::backward(
         d_qkv.view_mut(),
         d_attention.view(),
-        block.attention.view(),
-        block.qkv.view(),
-        block.log_sums.view(),
+        attention::Saved {
+            qkv: block.qkv.view(),
+            out: block.attention.view(),
+            log_sums: block.log_sums.view(),
+        },
         shape(network),
         &batch.sequences,
     )?;

@@ -38,7 +38,10 @@ where
     let table = layers.master(&names.embedding);
     embedding::forward(stream[0].view_mut(), batch.ids.view(), table, width)?;
     if let Some(first) = names.layers.first() {
-        let (norm, root) = (layers.master(&first.attention_norm), &mut blocks[0].input_root);
+        let (norm, root) = (
+            layers.master(&first.attention_norm),
+            &mut blocks[0].input_root,
+        );
         let input = stream[0].view();
         rmsnorm::forward(normed.view_mut(), root.view_mut(), input, norm, eps)?;
     } else {
@@ -53,7 +56,16 @@ where
             product,
         };
         let input = &stream[index];
-        block(network, layers, layer, batch, rotary, input, &mut blocks[index % kept], scratch)?;
+        block(
+            network,
+            layers,
+            layer,
+            batch,
+            rotary,
+            input,
+            &mut blocks[index % kept],
+            scratch,
+        )?;
         layers.forward(
             branch.view_mut(),
             product.view(),

@@ -16,13 +16,13 @@ use crate::weights::Weights;
 
 /// The weights of a pass, by name.
 #[derive(Clone, Copy)]
-pub(super) struct Layers<'a> {
+pub(crate) struct Layers<'a> {
     weights: Weights<'a>,
     placed: &'a Placed,
 }
 
 impl<'a> Layers<'a> {
-    pub(super) fn new(weights: Weights<'a>) -> Self {
+    pub(crate) fn new(weights: Weights<'a>) -> Self {
         Self {
             weights,
             placed: super::placed(weights),
@@ -30,17 +30,17 @@ impl<'a> Layers<'a> {
     }
 
     /// A norm's weight or a bias.
-    pub(super) fn master(&self, name: &str) -> Slice<'a, f32> {
+    pub(crate) fn master(&self, name: &str) -> Slice<'a, f32> {
         self.placed.master(self.weights.name(name))
     }
 
     /// Biases of layers that share a product.
-    pub(super) fn masters(&self, names: &[&str]) -> Slice<'a, f32> {
+    pub(crate) fn masters(&self, names: &[&str]) -> Slice<'a, f32> {
         self.placed.masters(names)
     }
 
     /// What the adapter adds to the layer of `weight`.
-    pub(super) fn low_rank<T: Number>(&self, weight: &str) -> Option<LowRank<'a, T>> {
+    pub(crate) fn low_rank<T: Number>(&self, weight: &str) -> Option<LowRank<'a, T>> {
         let adapter = self.weights.adapter?;
         let [a, b] = adapter.factor_names(weight)?;
         let dropout = adapter.dropout(weight, self.weights.dropout);
@@ -66,7 +66,7 @@ impl<'a> Layers<'a> {
 /// Products of layers that share an input, in numbers `T`.
 impl Layers<'_> {
     /// `y = x Wᵀ`, the outputs of all layers side by side.
-    pub(super) fn forward<T>(
+    pub(crate) fn forward<T>(
         &self,
         mut y: SliceMut<T>,
         x: Slice<T>,
@@ -91,7 +91,7 @@ impl Layers<'_> {
     }
 
     /// `dx = dy W`, summed over all layers.
-    pub(super) fn backward_input<T>(
+    pub(crate) fn backward_input<T>(
         &self,
         mut dx: SliceMut<T>,
         dy: Slice<T>,
@@ -116,7 +116,7 @@ impl Layers<'_> {
     }
 
     /// Adds the gradients of weights and factors that are trained.
-    pub(super) fn backward_weight<T>(
+    pub(crate) fn backward_weight<T>(
         &self,
         gradients: &mut Placed,
         dy: Slice<T>,
@@ -141,7 +141,14 @@ impl Layers<'_> {
             let (outputs, own) = (self.outputs::<T>(name, inputs), dy.slice(column..));
             if !together && let Some(d_weight) = gradients.gradient(name) {
                 let dy = Matrix::strided(own, rows, outputs, stride).transposed();
-                matmul(d_weight, inputs, true, 1.0, dy, Matrix::new(x, rows, inputs))?;
+                matmul(
+                    d_weight,
+                    inputs,
+                    true,
+                    1.0,
+                    dy,
+                    Matrix::new(x, rows, inputs),
+                )?;
             }
             let factors = self.weights.factors(name);
             if let (Some(low_rank), Some([a, b])) = (self.low_rank::<T>(name), factors) {
