@@ -14,9 +14,11 @@ mod driver;
 mod element;
 mod error;
 pub mod ops;
+mod self_test;
 
 pub use buffer::{Buffer, Slice, SliceMut};
 pub use device::{Description, Device, Graph, Memory, Precision};
 pub use element::{Element, Float};
 pub use error::{Error, Result, Unavailable};
 pub use half::bf16;
+pub use self_test::{Outcome, self_test};
