@@ -335,8 +335,8 @@ fn apart(found: &Parameters, wanted: &Parameters) -> f64 {
 
 /// Runs everything.
 pub(super) fn run(device: &Device) -> Result<Vec<Outcome>> {
-    let f32_limits = [2e-4, 1e-3];
-    let bf16_limits = [0.15, 0.08];
+    let f32_limits = [5e-5, 1e-4];
+    let bf16_limits = [0.15, 0.07];
     let cases = [
         Case::new(
             "f32, grouped heads",

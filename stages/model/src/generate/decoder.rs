@@ -285,6 +285,7 @@ impl Decoder {
             product,
             scores,
             buffers,
+            ..
         } = scratch;
         x.clear();
         for row in rows {
