@@ -43,6 +43,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("candle-nn", &["model", "train"]),
     ("tokenizers", &["corpus", "model"]),
     ("polars", &["iota-inspect"]),
+    ("cudarc", &["gpu"]),
 ];
 
 /// The longest a source file may be, in lines.

@@ -196,6 +196,15 @@ pub fn catching<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
+/// Whether an error is a device's: out of memory, a launch that failed.
+#[cfg_attr(not(feature = "device"), allow(unused_variables))]
+pub fn is_failure(error: &anyhow::Error) -> bool {
+    #[cfg(feature = "device")]
+    return error.chain().any(|cause| cause.is::<gpu::Error>());
+    #[cfg(not(feature = "device"))]
+    false
+}
+
 /// Bytes of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -203,7 +212,8 @@ pub struct Memory {
     pub free_bytes: u64,
     /// In all.
     pub total_bytes: u64,
-    /// The most that buffers of this process took at a time.
+    /// Taken by this process, and by others if there are any; memory once taken is kept for later
+    /// buffers, so that this is also the most that was taken at a time.
     pub peak_bytes: u64,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Asked by `training_loop` and `ppo` for runs on a device. Bytes of weights, gradients and moments
 //! are exact; those of activations are the sum of what `network` keeps and shares
-//! ([`model::network::activation_bytes`]). What a driver takes for itself, and products' scratch
-//! space, are in [`RESERVE`]. On the CPU nobody asks: there the system swaps or says no.
+//! ([`model::network::activation_bytes`]). A fiftieth of the device is left to the driver, to kernels
+//! and to products, or [`RESERVE`] if that is less. On the CPU nobody asks: there the system swaps or says no.
 
 use anyhow::{Result, ensure};
 use model::config::Config;
@@ -12,7 +12,7 @@ use model::network::activation_bytes;
 use model::parameters::Parameters;
 use model::precision::Precision;
 
-/// Bytes left to the driver, to kernels and to products.
+/// Most bytes left alone.
 const RESERVE: u64 = 1 << 30;
 
 /// What a run keeps on a device.
@@ -86,7 +86,8 @@ impl Need<'_> {
     /// It does not; the message says what would.
     pub fn check(&self, device: &Device, taken: u64) -> Result<()> {
         let memory = model::device::memory(device)?;
-        let room = (memory.free_bytes + taken).saturating_sub(RESERVE);
+        let reserve = RESERVE.min(memory.total_bytes / 50);
+        let room = (memory.free_bytes + taken).saturating_sub(reserve);
         ensure!(
             self.bytes() <= room,
             "{} is too small for this run: {}",

@@ -200,6 +200,15 @@ impl How {
             .num_threads(self.threads)
             .build()?
             .install(|| device::catching(work))
+            .map_err(|error| {
+                if !device::is_failure(&error) {
+                    return error;
+                }
+                error.context(
+                    "the device failed; the last checkpoint is kept, and the same command goes on \
+                     from there, perhaps with smaller micro-batches or how.recompute = true",
+                )
+            })
     }
 }
 

@@ -48,7 +48,9 @@ fn assert_near(found: &[(i64, String, f64)], wanted: &[(i64, String, f64)], tole
 /// The largest difference of weights, over the largest change that training made.
 fn weights_apart(world: &World, here: &str, there: &str, node: &str) -> f64 {
     let load = |store: &str, node: &str| {
-        Checkpoint::load(&world.output(store, node, "model")).unwrap().parameters
+        Checkpoint::load(&world.output(store, node, "model"))
+            .unwrap()
+            .parameters
     };
     let (start, cpu, device) = (load(here, "init"), load(here, node), load(there, node));
     let (mut apart, mut moved) = (0.0_f32, 0.0_f32);
@@ -141,9 +143,14 @@ fn ppo_on_a_device_learns_from_its_own_programs() {
         let metrics = numbers(&world.output(critic, "ppo", "metrics.parquet"));
         assert!(metrics.iter().all(|(_, _, value)| value.is_finite()));
         // What the sampler and the passes of training say of the same tokens.
-        let gaps = metrics.iter().filter(|(_, name, _)| name == "rollout/sampler_gap");
+        let gaps = metrics
+            .iter()
+            .filter(|(_, name, _)| name == "rollout/sampler_gap");
         let gaps: Vec<f64> = gaps.map(|(_, _, gap)| *gap).collect();
-        assert!(gaps.len() == 2 && gaps.iter().all(|gap| *gap < 1e-4), "{gaps:?}");
+        assert!(
+            gaps.len() == 2 && gaps.iter().all(|gap| *gap < 1e-4),
+            "{gaps:?}"
+        );
         // At first policy and reference are one.
         let kl = metrics.iter().find(|(_, name, _)| name == "objective/kl");
         assert!(kl.unwrap().2.abs() < 1e-3, "{kl:?}");

@@ -8,7 +8,7 @@
 
 use anyhow::{Context as _, Result};
 use gpu::ops::matmul::Output;
-use gpu::ops::{decode, embedding, head, linear, rmsnorm, rope, swiglu};
+use gpu::ops::{attention, embedding, head, linear, paged, rmsnorm, rope, swiglu};
 use gpu::{Buffer, Device, Float};
 use half::bf16;
 use std::sync::Mutex;
@@ -35,17 +35,18 @@ pub(super) struct DeviceDecoder {
     precision: Precision,
 }
 
-/// Keys and values of all pages, `[page][layer][k | v][position][kv width]`.
+/// Keys and values: a pool for each layer, and a page has the same number in all.
 pub(super) struct Pages {
     numbers: Mutex<Numbers>,
+    /// Of one page in one pool.
     page_numbers: usize,
     capacity: usize,
 }
 
 /// In the numbers that products multiply.
 enum Numbers {
-    F32(Buffer<f32>),
-    Bf16(Buffer<bf16>),
+    F32(Vec<Buffer<f32>>),
+    Bf16(Vec<Buffer<bf16>>),
 }
 
 /// Reused buffers of a worker.
@@ -74,7 +75,10 @@ impl DeviceDecoder {
     /// Takes weights that lie on a device; they are shared, not copied.
     pub(super) fn new(network: &Network, weights: Weights) -> Self {
         let parameters = weights.parameters.shared();
-        let precision = if parameters.placed().is_some_and(|placed| placed.has_working()) {
+        let precision = if parameters
+            .placed()
+            .is_some_and(|placed| placed.has_working())
+        {
             Precision::Bf16
         } else {
             Precision::F32
@@ -102,8 +106,9 @@ impl DeviceDecoder {
     /// two whole sequences beyond. Also says how many pages the limit is.
     pub(super) fn pages(&self, limits: Limits) -> Result<(Pages, usize)> {
         let config = self.network.config();
-        let page_numbers = 2 * config.layers * config.kv_width() * PAGE;
+        let page_numbers = 2 * config.kv_width() * PAGE;
         let bytes = page_numbers
+            * config.layers
             * match self.precision {
                 Precision::F32 => 4,
                 Precision::Bf16 => 2,
@@ -116,9 +121,16 @@ impl DeviceDecoder {
             .clamp(1, most.max(1));
         let (device, capacity) = (self.device(), limit + beyond);
         let length = capacity * page_numbers;
+        let pools = 0..config.layers;
         let numbers = match self.precision {
-            Precision::F32 => device.zeros(length).map(Numbers::F32),
-            Precision::Bf16 => device.zeros(length).map(Numbers::Bf16),
+            Precision::F32 => pools
+                .map(|_| device.zeros(length))
+                .collect::<gpu::Result<_>>()
+                .map(Numbers::F32),
+            Precision::Bf16 => pools
+                .map(|_| device.zeros(length))
+                .collect::<gpu::Result<_>>()
+                .map(Numbers::Bf16),
         };
         let numbers = numbers.with_context(|| {
             format!("{capacity} pages of keys and values: lower cache_mb or the number of slots")
@@ -142,8 +154,8 @@ impl DeviceDecoder {
     ) -> Result<Vec<f32>> {
         let mut numbers = pages.numbers.lock().expect("no thread panics with pages");
         match &mut *numbers {
-            Numbers::F32(cache) => self.pass(rows, chosen, caches, cache, &mut scratch.f32),
-            Numbers::Bf16(cache) => self.pass(rows, chosen, caches, cache, &mut scratch.bf16),
+            Numbers::F32(pools) => self.pass(rows, chosen, caches, pools, &mut scratch.f32),
+            Numbers::Bf16(pools) => self.pass(rows, chosen, caches, pools, &mut scratch.bf16),
         }
     }
 
@@ -152,7 +164,7 @@ impl DeviceDecoder {
         rows: &[Row],
         chosen: &[usize],
         caches: &[Cache],
-        cache: &mut Buffer<T>,
+        pools: &mut [Buffer<T>],
         space: &mut Option<Space<T>>,
     ) -> Result<Vec<f32>>
     where
@@ -168,7 +180,7 @@ impl DeviceDecoder {
         }
         let space = space.as_mut().expect("made above");
         let input = Input::new(device, rows, padded, caches)?;
-        self.blocks(&input, cache, space)?;
+        self.blocks(&input, pools, space)?;
         if chosen.is_empty() {
             return Ok(Vec::new());
         }
@@ -194,7 +206,7 @@ impl DeviceDecoder {
     }
 
     /// Leaves the normed residual stream in `space.normed`.
-    fn blocks<T>(&self, input: &Input, cache: &mut Buffer<T>, space: &mut Space<T>) -> Result<()>
+    fn blocks<T>(&self, input: &Input, pools: &mut [Buffer<T>], space: &mut Space<T>) -> Result<()>
     where
         T: Number + Output<T>,
         f32: Output<T>,
@@ -208,14 +220,22 @@ impl DeviceDecoder {
         );
         let query = config.query_width();
         let fused = query + 2 * config.kv_width();
-        let shape = decode::Shape {
+        let shape = attention::Shape {
             heads: config.heads,
             kv_heads: config.kv_heads,
             head_dim: config.head_dim,
-            layers: config.layers,
-            page: PAGE,
         };
-        let rows = input.rows;
+        let (rows, real) = (input.padded, input.slots.len());
+        let places = paged::Rows {
+            slots: input.slots.view(),
+            positions: input.positions.slice(..real),
+            tables: input.tables.view(),
+            table_pages: input.table_pages,
+        };
+        let longest = input.table_pages * PAGE;
+        let mut scratch = self
+            .device()
+            .empty(paged::scratch_values(real, shape, longest))?;
         let Space {
             rotary,
             x,
@@ -229,7 +249,10 @@ impl DeviceDecoder {
             product,
             ..
         } = space;
-        let (mut x, mut middle) = (x.slice_mut(..rows * width), middle.slice_mut(..rows * width));
+        let (mut x, mut middle) = (
+            x.slice_mut(..rows * width),
+            middle.slice_mut(..rows * width),
+        );
         let mut root = root.slice_mut(..rows);
         let mut normed = normed.slice_mut(..rows * width);
         let mut qkv = qkv.slice_mut(..rows * fused);
@@ -240,7 +263,10 @@ impl DeviceDecoder {
 
         let table = layers.master(&names.embedding);
         embedding::forward(x.reborrow(), input.ids.view(), table, width)?;
-        let first = names.layers.first().map_or(&names.norm, |first| &first.attention_norm);
+        let first = names
+            .layers
+            .first()
+            .map_or(&names.norm, |first| &first.attention_norm);
         let norm = layers.master(first);
         rmsnorm::forward(normed.reborrow(), root.reborrow(), x.as_slice(), norm, eps)?;
         for (index, layer) in names.layers.iter().enumerate() {
@@ -257,25 +283,12 @@ impl DeviceDecoder {
                 input.positions.view(),
                 rope::Direction::Forward,
             )?;
-            decode::append(
-                cache.view_mut(),
-                qkv.as_slice(),
-                input.pages.view(),
-                input.positions.view(),
-                index,
-                shape,
-            )?;
-            decode::attention(
-                attended.reborrow(),
-                qkv.as_slice(),
-                cache.view(),
-                input.tables.view(),
-                input.stride,
-                input.sequences.view(),
-                input.lengths.view(),
-                index,
-                shape,
-            )?;
+            let pool = &mut pools[index];
+            let projected = qkv.as_slice().slice(..real * fused);
+            paged::append(pool.view_mut(), projected, places, shape)?;
+            let out = attended.reborrow().slice(..real * query);
+            let parts = scratch.view_mut();
+            paged::attend(out, parts, projected, pool.view(), places, longest, shape)?;
             tiled(&layers, &mut branch, &attended, &[&layer.o], query)?;
             let norm = layers.master(&layer.mlp_norm);
             rmsnorm::add_forward(
@@ -330,43 +343,45 @@ where
     Ok(())
 }
 
-/// Rows of a step as kernels read them, filled up with rows of nothing.
+/// Rows of a step as kernels read them.
 struct Input {
-    rows: usize,
+    /// Filled up with rows of nothing.
+    padded: usize,
     ids: Buffer<u32>,
     positions: Buffer<u32>,
-    /// The page of the row's position; all bits set for no row.
-    pages: Buffer<u32>,
-    /// Which line of `tables` is the row's.
-    sequences: Buffer<u32>,
-    /// Positions that the row looks at.
-    lengths: Buffer<u32>,
-    /// Pages of every sequence, `stride` a line.
+    /// Of the real rows: which line of `tables` is theirs.
+    slots: Buffer<u32>,
+    /// Pages of every sequence, `table_pages` a line.
     tables: Buffer<u32>,
-    stride: usize,
+    table_pages: usize,
 }
 
 impl Input {
     fn new(device: &Device, rows: &[Row], padded: usize, caches: &[Cache]) -> Result<Self> {
-        let stride = caches.iter().map(|cache| cache.numbers().count()).max().unwrap_or(0).max(1);
+        let stride = caches
+            .iter()
+            .map(|cache| cache.numbers().count())
+            .max()
+            .unwrap_or(0)
+            .max(1);
         let mut tables = vec![0; caches.len().max(1) * stride];
         for (line, cache) in tables.chunks_exact_mut(stride).zip(caches) {
-            line.iter_mut().zip(cache.numbers()).for_each(|(to, page)| *to = page);
+            line.iter_mut()
+                .zip(cache.numbers())
+                .for_each(|(to, page)| *to = page);
         }
-        let column = |filler: u32, value: &dyn Fn(&Row) -> u32| -> Result<Buffer<u32>> {
+        let column = |length: usize, value: &dyn Fn(&Row) -> u32| -> Result<Buffer<u32>> {
             let mut values: Vec<u32> = rows.iter().map(value).collect();
-            values.resize(padded, filler);
+            values.resize(length, 0);
             Ok(device.upload(&values)?)
         };
         Ok(Self {
-            rows: padded,
-            ids: column(0, &|row| row.id)?,
-            positions: column(0, &|row| row.position as u32)?,
-            pages: column(u32::MAX, &|row| tables[row.cache * stride + row.position / PAGE])?,
-            sequences: column(0, &|row| row.cache as u32)?,
-            lengths: column(0, &|row| row.position as u32 + 1)?,
+            padded,
+            ids: column(padded, &|row| row.id)?,
+            positions: column(padded, &|row| row.position as u32)?,
+            slots: column(rows.len(), &|row| row.cache as u32)?,
             tables: device.upload(&tables)?,
-            stride,
+            table_pages: stride,
         })
     }
 }
@@ -412,8 +427,14 @@ impl Pages {
     pub(super) fn copy(&self, to: u32, from: u32) -> Result<()> {
         let mut numbers = self.numbers.lock().expect("no thread panics with pages");
         match &mut *numbers {
-            Numbers::F32(all) => copy(all, self.page_numbers, to, from),
-            Numbers::Bf16(all) => copy(all, self.page_numbers, to, from),
+            Numbers::F32(pools) => {
+                let mut pools = pools.iter_mut();
+                pools.try_for_each(|pool| copy(pool, self.page_numbers, to, from))
+            }
+            Numbers::Bf16(pools) => {
+                let mut pools = pools.iter_mut();
+                pools.try_for_each(|pool| copy(pool, self.page_numbers, to, from))
+            }
         }
     }
 }

@@ -14,8 +14,10 @@ use super::linear::Form;
 use super::numbers::Numbers;
 use crate::config::Config;
 
-/// Positions of a page.
+/// Positions of a page; a device's have as many.
 pub(super) const PAGE: usize = 32;
+#[cfg(feature = "device")]
+const _: () = assert!(PAGE == gpu::ops::paged::PAGE);
 
 /// Keys and values of some positions; contents are whatever was there before.
 pub(super) struct Page {

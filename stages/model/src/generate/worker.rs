@@ -261,7 +261,10 @@ impl<T: Send + Sync> Worker<'_, T> {
         for (slot, cache) in slots.iter_mut().zip(&mut caches) {
             slot.cache = cache;
         }
-        let ready: Vec<bool> = slots.iter().map(|slot| slot.filled == slot.length()).collect();
+        let ready: Vec<bool> = slots
+            .iter()
+            .map(|slot| slot.filled == slot.length())
+            .collect();
         let drawing = slots.iter_mut().zip(&ready).filter(|(_, ready)| **ready);
         let drawing: Vec<_> = drawing.zip(&mut logits).collect();
         let finishes: Vec<Option<Finish>> = if self.decoder.is_alone() {

@@ -257,7 +257,9 @@ pub fn activation_bytes(
     let stream = 4 * hidden * (config.layers + 1);
     // `dx`, `d_normed`, `d_hidden`, `hidden`; copies of rows and heads, and the product.
     let shared = 4 * (4 * hidden) + number * (2 * hidden + inner + 4 * query + 4 * kv) + 4 * inner;
-    let logits = HEAD_LOGITS * (4 + number);
+    // Rows of the head's chunk: their logits and the gradients of these.
+    let rows = tokens.min((HEAD_LOGITS / config.vocab_size).clamp(64, 8192));
+    let logits = rows * (config.vocab_size * (4 + number) + hidden * (4 + number));
     (tokens * (block * kept + stream + shared) + logits) as u64
 }
 

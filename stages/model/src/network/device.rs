@@ -72,7 +72,11 @@ pub(super) fn forward(
     in_precision!(workspace, space => forward::run(network, weights, space))
 }
 
-pub(crate) fn head_of<'a, T>(network: &Network, weights: Weights<'a>, temperature: f32) -> head::Head<'a, T>
+pub(crate) fn head_of<'a, T>(
+    network: &Network,
+    weights: Weights<'a>,
+    temperature: f32,
+) -> head::Head<'a, T>
 where
     T: Number + Output<T>,
     f32: Output<T>,

@@ -197,13 +197,19 @@ impl Placed {
 
     pub(super) fn add(&mut self, others: &Self) {
         assert_eq!(self.layout, others.layout, "tensors of the same names");
-        let sum = add_scaled(own(&mut self.masters).view_mut(), 1.0, others.masters.view());
+        let sum = add_scaled(
+            own(&mut self.masters).view_mut(),
+            1.0,
+            others.masters.view(),
+        );
         demand(sum.map_err(Into::into));
     }
 
     pub(super) fn replace(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let place = self.place(name);
-        own(&mut self.masters).slice_mut(place.clone()).upload(values)?;
+        own(&mut self.masters)
+            .slice_mut(place.clone())
+            .upload(values)?;
         if let Some(working) = &mut self.working {
             let working = own(working).slice_mut(place.clone());
             convert(working, self.masters.slice(place))?;

@@ -138,7 +138,10 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
     times.sort_by(f64::total_cmp);
     let median_s = times.get(times.len() / 2).copied();
     let memory = opened.device.as_ref().map(device::memory).transpose()?;
-    let name = opened.device.as_ref().map_or("cpu".to_owned(), device::name);
+    let name = opened
+        .device
+        .as_ref()
+        .map_or("cpu".to_owned(), device::name);
     say!(
         "{}",
         serde_json::json!({

@@ -12,12 +12,7 @@ use super::loaded::{Loaded, ModelArgs};
 use crate::{commands::say, exit::Exit};
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use model::{
-    arrays::Arrays,
-    optimizer::gradient_norm,
-    parameters::Parameters,
-    safetensors_file,
-};
+use model::{arrays::Arrays, optimizer::gradient_norm, parameters::Parameters, safetensors_file};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 

@@ -60,7 +60,10 @@ pub(super) fn self_test(choice: Choice, json: bool) -> anyhow::Result<Exit> {
         Choice::Auto | Choice::Cpu => Choice::Cuda(0),
         other => other,
     };
-    let device = wanted.open()?.device.context("there is no device to test")?;
+    let device = wanted
+        .open()?
+        .device
+        .context("there is no device to test")?;
     if !json {
         say!("{}", describe(&device));
         say!("{:<64} {:>12} {:>12}", "", "difference", "allowed");
@@ -86,7 +89,10 @@ pub(super) fn self_test(choice: Choice, json: bool) -> anyhow::Result<Exit> {
         return Err(error.context("the self-test broke down"));
     }
     if json {
-        say!("{}", serde_json::json!({"v": 1, "comparisons": count, "failed": failed}));
+        say!(
+            "{}",
+            serde_json::json!({"v": 1, "comparisons": count, "failed": failed})
+        );
     } else {
         say!("{count} comparisons, {failed} failed");
     }

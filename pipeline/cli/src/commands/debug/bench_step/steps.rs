@@ -102,11 +102,7 @@ fn workspace(args: &BenchStepArgs) -> Workspace {
     Workspace::with(args.precision, args.recompute)
 }
 
-fn sft<'a>(
-    args: &'a BenchStepArgs,
-    config: &Config,
-    device: Option<&Device>,
-) -> Result<Step<'a>> {
+fn sft<'a>(args: &'a BenchStepArgs, config: &Config, device: Option<&Device>) -> Result<Step<'a>> {
     let parameters = place(Parameters::init(config, 0), device, args.precision)?;
     let mut trainer = Trainer::new(parameters, |_| true, AdamWConfig::default(), 1.0);
     let network = Network::new(config.clone());
@@ -141,11 +137,7 @@ fn adapted(args: &BenchStepArgs, config: &Config, parameters: &mut Parameters) -
     Ok(tuned)
 }
 
-fn dpo<'a>(
-    args: &'a BenchStepArgs,
-    config: &Config,
-    device: Option<&Device>,
-) -> Result<Step<'a>> {
+fn dpo<'a>(args: &'a BenchStepArgs, config: &Config, device: Option<&Device>) -> Result<Step<'a>> {
     let mut parameters = Parameters::init(config, 0);
     let tuned = adapted(args, config, &mut parameters)?;
     let parameters = place(parameters, device, args.precision)?;
@@ -190,14 +182,13 @@ fn dpo<'a>(
     }))
 }
 
-fn ppo<'a>(
-    args: &'a BenchStepArgs,
-    config: &Config,
-    device: Option<&Device>,
-) -> Result<Step<'a>> {
+fn ppo<'a>(args: &'a BenchStepArgs, config: &Config, device: Option<&Device>) -> Result<Step<'a>> {
     let mut parameters = Parameters::init(config, 0);
     let mut policy = adapted(args, config, &mut parameters)?;
-    for (name, shape) in [(VALUE_WEIGHT, vec![1, config.hidden_size]), (VALUE_BIAS, vec![1])] {
+    for (name, shape) in [
+        (VALUE_WEIGHT, vec![1, config.hidden_size]),
+        (VALUE_BIAS, vec![1]),
+    ] {
         parameters
             .tensors
             .insert(name.to_owned(), Tensor::zeros(&shape));
