@@ -83,6 +83,7 @@ struct Enrolled {
 #define gridDim emulation::grid_size
 
 #define DEVICE static inline
+#define DEVICE_METHOD inline
 #define KERNEL(name, ...) KERNEL_FOR(1024, 1, name, __VA_ARGS__)
 #define KERNEL_FOR(threads, blocks, name, ...)                                              \
     extern "C" void name(__VA_ARGS__);                                                      \

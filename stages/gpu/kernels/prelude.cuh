@@ -10,6 +10,7 @@ typedef unsigned long long u64;
 typedef long long i64;
 
 #define DEVICE __device__ __forceinline__
+#define DEVICE_METHOD __device__ __forceinline__
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
 // As KERNEL; tells the compiler how many threads a block has and how many blocks should fit.
 #define KERNEL_FOR(threads, blocks, name, ...) \

@@ -9,6 +9,7 @@
 //! shapes beyond what an operation needs, several streams.
 
 mod buffer;
+pub mod decode;
 mod device;
 mod driver;
 mod element;

@@ -8,6 +8,7 @@
 
 mod attention;
 mod rows;
+mod sampling;
 mod tensors;
 
 use crate::buffer::{Buffer, Slice};
@@ -56,6 +57,8 @@ pub fn self_test(device: &Device) -> Result<Vec<Outcome>> {
     rows::all::<bf16>(&mut test)?;
     attention::all::<f32>(&mut test)?;
     attention::all::<bf16>(&mut test)?;
+    sampling::all::<f32>(&mut test)?;
+    sampling::all::<bf16>(&mut test)?;
     device.synchronise()?;
     Ok(test.outcomes)
 }

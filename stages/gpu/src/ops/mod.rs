@@ -17,8 +17,11 @@ pub mod linear;
 pub mod low_rank;
 pub mod matmul;
 pub mod optimizer;
+pub mod paged;
 pub mod rmsnorm;
 pub mod rope;
+pub mod row_product;
+pub mod sampling;
 pub mod scalar_head;
 pub mod swiglu;
 
