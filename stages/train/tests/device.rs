@@ -14,7 +14,7 @@ use train::metrics::Metric;
 
 const DEVICE: &str = "device = \"emulated\"";
 const SFT: &str = "learning_rate = 3e-3\nwarmup_steps = 1\nmax_steps = 4\nbatch_size = 1\n\
-                   accumulation = 1\nranks = 2\nmax_tokens = 64\nvalidation_share = 0.1\n\
+                   accumulation = 1\nranks = 2\nmax_tokens = 64\nvalidation_share = 0.3\n\
                    evaluations = 2";
 const PAIRS: &str = "learning_rate = 1e-2\nmax_steps = 3\nbatch_size = 2\naccumulation = 1\n\
                      ranks = 1\nmax_tokens = 128\nvalidation_share = 0.2\nevaluations = 1\n\
@@ -132,10 +132,10 @@ fn preferences_on_a_device_are_preferences() {
 fn ppo_on_a_device_learns_from_its_own_programs() {
     let directory = tempfile::tempdir().unwrap();
     let world = World::new(directory.path(), 12);
-    for critic in ["policy", "reward_model"] {
+    for (critic, batches) in [("policy", 2), ("reward_model", 1)] {
         let settings = format!(
-            "batches = 2\nbatch_size = 4\nminibatch_size = 4\nmicrobatch_size = 2\nepochs = 1\n\
-             learning_rate = 1e-3\nmax_new_tokens = 8\ncritic = \"{critic}\"\n\
+            "batches = {batches}\nbatch_size = 4\nminibatch_size = 4\nmicrobatch_size = 2\nepochs = 1\n\
+             learning_rate = 1e-3\nmax_new_tokens = 4\ncritic = \"{critic}\"\n\
              adapter = {{ rank = 4, alpha = 8.0 }}\n[ppo.how]\n{DEVICE}"
         );
         let text = world.ppo_recipe(&settings);
@@ -154,6 +154,9 @@ fn ppo_on_a_device_learns_from_its_own_programs() {
         // At first policy and reference are one.
         let kl = metrics.iter().find(|(_, name, _)| name == "objective/kl");
         assert!(kl.unwrap().2.abs() < 1e-3, "{kl:?}");
+        if critic == "reward_model" {
+            continue;
+        }
         // The same again, in another store.
         let again = world.run(&format!("{critic}-again"), &text).unwrap();
         let outputs = |summary: &engine::run::Summary| -> Vec<Address> {

@@ -12,7 +12,8 @@ use anyhow::{Result, ensure};
 use super::attend::attend;
 use super::cache::{Cache, Place};
 use super::linear::{Buffers, Form, Linear};
-use super::page::Pool;
+#[cfg(feature = "device")]
+use super::slot::Slot;
 use crate::config::Config;
 use crate::lora::Adapter;
 use crate::network::Network;
@@ -71,6 +72,21 @@ pub(super) struct Scratch {
     buffers: Buffers,
     #[cfg(feature = "device")]
     device: super::device::Scratch,
+}
+
+#[cfg(feature = "device")]
+impl Scratch {
+    /// The buffers of a device.
+    pub(super) fn on_device(&mut self) -> &mut super::device::Scratch {
+        &mut self.device
+    }
+
+    /// The number of a sequence's seat on the device, of `seats`; the device learns how to go on
+    /// with it if it has none.
+    pub(super) fn seat<T>(&mut self, slot: &mut Slot<T>, seats: usize, decoder: &Decoder) -> u32 {
+        let device = decoder.on_device().expect("only a device has seats");
+        crate::device::demand(device.seat(slot, seats, &mut self.device))
+    }
 }
 
 impl Decoder {
@@ -152,12 +168,10 @@ impl Decoder {
         self.device.as_ref()
     }
 
-    /// Whether one worker has all sequences, and the threads nothing else to do.
+    /// Whether one worker has all sequences.
+    #[cfg(feature = "device")]
     pub(super) fn is_alone(&self) -> bool {
-        #[cfg(feature = "device")]
-        return self.device.is_some();
-        #[cfg(not(feature = "device"))]
-        false
+        self.device.is_some()
     }
 
     /// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
@@ -167,30 +181,6 @@ impl Decoder {
             return 512;
         }
         48
-    }
-
-    /// Passes rows through all blocks and writes the logits `[chosen, vocab]` of some of them. Rows
-    /// of one sequence must come in order of position; the ranges say which adapter acts on which
-    /// rows, and on which of the chosen.
-    pub(super) fn step(
-        &self,
-        logits: &mut Vec<f32>,
-        rows: &[Row],
-        adapted: &[(usize, Range<usize>)],
-        (chosen, adapted_chosen): (&[usize], &[(usize, Range<usize>)]),
-        (caches, pool): (&mut [Cache], &Pool),
-        scratch: &mut Scratch,
-    ) {
-        #[cfg(feature = "device")]
-        if let (Some(decoder), Some(pages)) = (&self.device, pool.pages()) {
-            let found = decoder.step(rows, chosen, caches, pages, &mut scratch.device);
-            *logits = crate::device::demand(found);
-            return;
-        }
-        #[cfg(not(feature = "device"))]
-        let _ = pool;
-        self.blocks(rows, adapted, caches, scratch);
-        self.logits(logits, chosen, adapted_chosen, scratch);
     }
 
     /// Adds an adapter that acts on the requests that name its number, the number of adapters
@@ -261,8 +251,9 @@ impl Decoder {
         linears.chain([&self.head]).map(Linear::bytes).sum()
     }
 
-    /// Leaves the residual stream in `scratch`.
-    fn blocks(
+    /// Passes rows through all blocks; leaves the residual stream in `scratch`. Rows of one
+    /// sequence must come in order of position; `adapted` says which adapter acts on which rows.
+    pub(super) fn blocks(
         &self,
         rows: &[Row],
         adapted: &[(usize, Range<usize>)],
@@ -338,8 +329,9 @@ impl Decoder {
         }
     }
 
-    /// The logits of some rows of the residual stream; `adapted` speaks of places among the chosen.
-    fn logits(
+    /// Writes the logits `[chosen, vocab]` of some rows of the residual stream; `adapted` speaks
+    /// of places among the chosen.
+    pub(super) fn logits(
         &self,
         logits: &mut Vec<f32>,
         chosen: &[usize],

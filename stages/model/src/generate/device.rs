@@ -4,20 +4,25 @@
 //! values lie there, in pages whose numbers the host's tables hold. Products are of [`TILE`] rows
 //! always, filled up if need be, so that the library's choice of a kernel cannot depend on the rows
 //! beside one; with attention of a row over its own keys, a row's numbers do not depend on the
-//! batch. Tokens are drawn on the host, by the code and from the streams of the CPU.
+//! batch. Tokens are drawn there too, by the rules and from the streams of the CPU; only the first
+//! after a prompt, whose logits all its samples share, is drawn on the host.
 
 use anyhow::{Context as _, Result};
 use gpu::ops::matmul::Output;
 use gpu::ops::{attention, embedding, head, linear, paged, rmsnorm, rope, swiglu};
-use gpu::{Buffer, Device, Float};
+use gpu::ops::sampling::{self, State};
+use gpu::{Buffer, Device, Float, Slice};
 use half::bf16;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::cache::Cache;
 use super::decoder::Row;
 use super::page::PAGE;
 use super::settings::Limits;
+use super::slot::Slot;
+use super::worker::Drawn;
 use crate::config::Config;
+use crate::device::demand;
 use crate::lora::Adapter;
 use crate::network::{Layers, Network, head_of};
 use crate::parameters::{Number, Parameters};
@@ -54,6 +59,23 @@ enum Numbers {
 pub(super) struct Scratch {
     f32: Option<Space<f32>>,
     bf16: Option<Space<bf16>>,
+    /// How the sequences in their seats are sampled.
+    sampling: Option<State>,
+    free: Arc<Mutex<Vec<u32>>>,
+}
+
+/// A sequence's place in the device's settings; free again when dropped.
+pub(super) struct Seat {
+    number: u32,
+    free: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Ok(mut free) = self.free.lock() {
+            free.push(self.number);
+        }
+    }
 }
 
 /// Buffers of a step, `capacity` rows each.
@@ -143,15 +165,69 @@ impl DeviceDecoder {
         Ok((pages, limit))
     }
 
-    /// Passes rows through all blocks; rows in `chosen` get their logits `[chosen, vocab]`.
+    /// The seat of a sequence, of `seats`.
+    pub(super) fn seat<T>(
+        &self,
+        slot: &mut Slot<T>,
+        seats: usize,
+        scratch: &mut Scratch,
+    ) -> Result<u32> {
+        if let Some(seat) = &slot.seat {
+            return Ok(seat.number);
+        }
+        let vocab = self.network.config().vocab_size;
+        let state = match &mut scratch.sampling {
+            Some(state) => state,
+            none => {
+                let mut free = scratch.free.lock().expect("no thread panics with seats");
+                *free = (0..seats as u32).rev().collect();
+                none.insert(State::new(self.device(), seats, vocab)?)
+            }
+        };
+        let taken = scratch.free.lock().expect("no thread panics with seats").pop();
+        let number = taken.expect("as many seats as sequences");
+        let (settings, occurred) = slot.to_be_drawn();
+        state.start(number as usize, &settings, &occurred)?;
+        slot.seat = Some(Seat {
+            number,
+            free: Arc::clone(&scratch.free),
+        });
+        Ok(number)
+    }
+
+    /// Passes rows through all blocks and draws a token for each of `seats`, which the first of the
+    /// chosen rows belong to; the logits of the others come back.
     pub(super) fn step(
+        &self,
+        (rows, chosen, caches): (&[Row], &[usize], &[Cache]),
+        seats: &[u32],
+        pages: &Pages,
+        scratch: &mut Scratch,
+    ) -> (Vec<Drawn>, Vec<f32>) {
+        let mut step = || -> Result<(Vec<Drawn>, Vec<f32>)> {
+            let logits = self.logits(rows, chosen, caches, pages, scratch)?;
+            let (count, vocab) = (seats.len(), self.network.config().vocab_size);
+            let drawn = match &mut scratch.sampling {
+                Some(state) if count > 0 => {
+                    draw(logits.slice(..count * vocab), self.device(), seats, state)?
+                }
+                _ => Vec::new(),
+            };
+            let rest = logits.slice(count * vocab..chosen.len() * vocab).download()?;
+            Ok((drawn, rest))
+        };
+        demand(step())
+    }
+
+    /// Passes rows through all blocks; leaves the logits `[chosen, vocab]` on the device.
+    fn logits(
         &self,
         rows: &[Row],
         chosen: &[usize],
         caches: &[Cache],
         pages: &Pages,
         scratch: &mut Scratch,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Buffer<f32>> {
         let mut numbers = pages.numbers.lock().expect("no thread panics with pages");
         match &mut *numbers {
             Numbers::F32(pools) => self.pass(rows, chosen, caches, pools, &mut scratch.f32),
@@ -166,7 +242,7 @@ impl DeviceDecoder {
         caches: &[Cache],
         pools: &mut [Buffer<T>],
         space: &mut Option<Space<T>>,
-    ) -> Result<Vec<f32>>
+    ) -> Result<Buffer<f32>>
     where
         T: Number + Output<T>,
         f32: Output<T>,
@@ -181,9 +257,6 @@ impl DeviceDecoder {
         let space = space.as_mut().expect("made above");
         let input = Input::new(device, rows, padded, caches)?;
         self.blocks(&input, pools, space)?;
-        if chosen.is_empty() {
-            return Ok(Vec::new());
-        }
         let (width, vocab) = (config.hidden_size, config.vocab_size);
         let count = chosen.len().next_multiple_of(TILE);
         let mut wanted: Vec<u32> = chosen.iter().map(|row| *row as u32).collect();
@@ -202,7 +275,7 @@ impl DeviceDecoder {
                 0,
             )?;
         }
-        Ok(logits.slice(..chosen.len() * vocab).download()?)
+        Ok(logits)
     }
 
     /// Leaves the normed residual stream in `space.normed`.
@@ -318,6 +391,31 @@ impl DeviceDecoder {
         }
         Ok(())
     }
+}
+
+/// A token for each row of logits.
+fn draw(
+    logits: Slice<f32>,
+    device: &Device,
+    seats: &[u32],
+    state: &mut State,
+) -> Result<Vec<Drawn>> {
+    let count = seats.len();
+    let seats = device.upload(seats)?;
+    let mut tokens = device.empty::<u32>(count)?;
+    let (mut log_probs, mut processed) = (device.empty(count)?, device.empty(count)?);
+    let drawn = sampling::Drawn {
+        tokens: tokens.view_mut(),
+        log_probs: log_probs.view_mut(),
+        processed_log_probs: processed.view_mut(),
+    };
+    sampling::sample(drawn, logits, seats.view(), state)?;
+    let tokens = tokens.download()?.into_iter();
+    let both = log_probs.download()?.into_iter().zip(processed.download()?);
+    Ok(tokens
+        .zip(both)
+        .map(|(token, (log_prob, processed))| (token, log_prob, processed))
+        .collect())
 }
 
 /// `y = x Wᵀ`, [`TILE`] rows at a time.

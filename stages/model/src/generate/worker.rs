@@ -8,14 +8,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::cache::{Cache, pages_of};
 use super::decoder::{Decoder, Row, Scratch};
 use super::page::Pool;
 use super::queue::{Claim, Job, Need, Prefix, Queue};
 use super::slot::Slot;
 use super::{Finish, Observer};
+
+/// A token, its log-probability under the model, and under what it was drawn from.
+pub(super) type Drawn = (u32, f32, f32);
 
 /// A prompt being computed, and the sample that asked for it.
 struct Prefill<T> {
@@ -64,7 +65,7 @@ impl<T> Default for State<T> {
     }
 }
 
-impl<T: Send + Sync> Worker<'_, T> {
+impl<T> Worker<'_, T> {
     /// Draws samples until the queue is closed and empty, or abandoned.
     pub(super) fn run(mut self) {
         loop {
@@ -170,6 +171,10 @@ impl<T: Send + Sync> Worker<'_, T> {
             }
             let mut youngest = running.pop().expect("there are several");
             youngest.cache = Cache::default();
+            #[cfg(feature = "device")]
+            {
+                youngest.seat = None;
+            }
             youngest.filled = youngest.group.task.request.prompt.len();
             preempted.push(youngest);
         }
@@ -202,6 +207,8 @@ impl<T: Send + Sync> Worker<'_, T> {
         } = &mut self.state;
         let (mut caches, mut chosen) = (Vec::new(), Vec::new());
         let (mut adapted, mut adapted_chosen) = (Vec::new(), Vec::new());
+        #[cfg(feature = "device")]
+        let mut seats = Vec::new();
         rows.clear();
         for slot in running.iter_mut() {
             let first = rows.len();
@@ -210,6 +217,10 @@ impl<T: Send + Sync> Worker<'_, T> {
             let adapter = slot.group.task.request.adapter;
             note(&mut adapted, adapter, first..rows.len());
             if slot.filled == slot.length() {
+                #[cfg(feature = "device")]
+                if self.decoder.is_alone() {
+                    seats.push(scratch.seat(slot, self.slots, self.decoder));
+                }
                 note(&mut adapted_chosen, adapter, chosen.len()..chosen.len() + 1);
                 chosen.push(rows.len() - 1);
             }
@@ -239,21 +250,23 @@ impl<T: Send + Sync> Worker<'_, T> {
         if rows.is_empty() {
             return;
         }
-        self.decoder.step(
-            logits,
-            rows,
-            &adapted,
-            (&chosen, &adapted_chosen),
-            (&mut caches, self.pool),
-            scratch,
-        );
+        #[cfg(feature = "device")]
+        if let (Some(decoder), Some(pages)) = (self.decoder.on_device(), self.pool.pages()) {
+            let input = (&**rows, &*chosen, &*caches);
+            let (drawn, mut rest) = decoder.step(input, &seats, pages, scratch.on_device());
+            return self.distribute(caches, Some(drawn), &mut rest);
+        }
+        self.decoder.blocks(rows, &adapted, &mut caches, scratch);
+        self.decoder
+            .logits(logits, &chosen, &adapted_chosen, scratch);
         let mut logits = std::mem::take(logits);
-        self.distribute(caches, &mut logits);
+        self.distribute(caches, None, &mut logits);
         self.state.logits = logits;
     }
 
-    /// Gives caches back and lets those draw that have logits, in the order of `step`.
-    fn distribute(&mut self, caches: Vec<Cache>, logits: &mut [f32]) {
+    /// Gives caches back and lets those draw that have logits, in the order of `step`; a device has
+    /// drawn for all but the prompt.
+    fn distribute(&mut self, caches: Vec<Cache>, drawn: Option<Vec<Drawn>>, logits: &mut [f32]) {
         let config = self.decoder.config();
         let mut caches = caches.into_iter();
         let mut logits = logits.chunks_exact_mut(config.vocab_size);
@@ -265,28 +278,20 @@ impl<T: Send + Sync> Worker<'_, T> {
             .iter()
             .map(|slot| slot.filled == slot.length())
             .collect();
-        let drawing = slots.iter_mut().zip(&ready).filter(|(_, ready)| **ready);
-        let drawing: Vec<_> = drawing.zip(&mut logits).collect();
-        let finishes: Vec<Option<Finish>> = if self.decoder.is_alone() {
-            drawing
-                .into_par_iter()
-                .map(|((slot, _), logits)| slot.extend(logits, config, &mut Vec::new()))
-                .collect()
-        } else {
-            let weights = &mut self.state.weights;
-            drawing
-                .into_iter()
-                .map(|((slot, _), logits)| slot.extend(logits, config, weights))
-                .collect()
-        };
-        let mut finishes = finishes.into_iter();
-        for (slot, ready) in slots.into_iter().zip(ready) {
-            if ready {
-                let finish = finishes.next().expect("all that were ready have drawn");
-                self.go_on(slot, finish);
-            } else {
+        let mut drawn = drawn.map(Vec::into_iter);
+        for (mut slot, ready) in slots.into_iter().zip(ready) {
+            if !ready {
                 self.state.running.push(slot);
+                continue;
             }
+            let finish = if let Some(drawn) = &mut drawn {
+                let (token, log_prob, processed) = drawn.next().expect("one for each that is ready");
+                slot.accept(token, log_prob, processed, config)
+            } else {
+                let logits = logits.next().expect("logits for each that is ready");
+                slot.extend(logits, config, &mut self.state.weights)
+            };
+            self.go_on(slot, finish);
         }
         let Some(mut prefill) = self.state.prefill.take() else {
             return;
