@@ -266,7 +266,10 @@ impl<'a, T: Element> SliceMut<'a, T> {
     pub fn zero(&mut self) -> Result<()> {
         match self.length {
             0 => Ok(()),
-            length => self.device.driver.zero(self.address, length * size_of::<T>()),
+            length => self
+                .device
+                .driver
+                .zero(self.address, length * size_of::<T>()),
         }
     }
 

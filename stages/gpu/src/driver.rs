@@ -67,7 +67,8 @@ impl Grid {
 
     pub(crate) fn of(blocks: [usize; 3], threads: u32) -> Self {
         Self {
-            blocks: blocks.map(|size| u32::try_from(size).expect("a grid has less than 2^31 blocks")),
+            blocks: blocks
+                .map(|size| u32::try_from(size).expect("a grid has less than 2^31 blocks")),
             threads,
             shared: 0,
         }

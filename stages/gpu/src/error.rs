@@ -49,7 +49,9 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// The program has no CUDA part.
-    #[error("this program was built without the feature cuda (cargo build --release --features cuda)")]
+    #[error(
+        "this program was built without the feature cuda (cargo build --release --features cuda)"
+    )]
     NotBuilt,
     /// There is no driver.
     #[error("no NVIDIA driver here: libcuda.so.1 was not found")]

@@ -15,7 +15,9 @@ use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
 use cudarc::cublas::sys as cublas;
-use cudarc::driver::sys::{self, CUcontext, CUdevice, CUgraphExec, CUmemoryPool, CUresult, CUstream};
+use cudarc::driver::sys::{
+    self, CUcontext, CUdevice, CUgraphExec, CUmemoryPool, CUresult, CUstream,
+};
 
 use super::{Argument, Driver, Grid, Number, Product, Recording};
 use crate::device::{Description, Memory};
@@ -378,8 +380,10 @@ impl Driver for Cuda {
         self.session.bind()?;
         let function = self.kernels.get(kernel, grid)?;
         let mut bits: Vec<u64> = arguments.iter().map(|argument| argument.bits).collect();
-        let mut pointers: Vec<*mut c_void> =
-            bits.iter_mut().map(|bits| (&raw mut *bits).cast()).collect();
+        let mut pointers: Vec<*mut c_void> = bits
+            .iter_mut()
+            .map(|bits| (&raw mut *bits).cast())
+            .collect();
         let [x, y, z] = grid.blocks;
         // SAFETY: the operations pass what their kernels take (the emulated device checks number and
         // sizes of arguments); numbers are little-endian, so that the first bytes are the value.

@@ -141,14 +141,12 @@ impl State {
 
     fn run(&self, call: &Call) -> Result<()> {
         match call {
-            Call::Launch(kernel, grid, arguments) => {
-                launch(kernel, *grid, arguments)
-                    .and_then(|()| self.check_guards())
-                    .map_err(|message| Error::Kernel {
-                        kernel: kernel.clone(),
-                        message,
-                    })
-            }
+            Call::Launch(kernel, grid, arguments) => launch(kernel, *grid, arguments)
+                .and_then(|()| self.check_guards())
+                .map_err(|message| Error::Kernel {
+                    kernel: kernel.clone(),
+                    message,
+                }),
             Call::Product(call) => self.product(call),
             Call::Copy(to, from, bytes) => {
                 self.check("copy", *to, *bytes)?;

@@ -47,7 +47,8 @@ pub(super) fn add<T: Float>(
         (stride as u64).into(),
         int(rows_per_part).into(),
     ];
-    out.device.launch_for::<T>("column_sums", grid, &arguments)?;
+    out.device
+        .launch_for::<T>("column_sums", grid, &arguments)?;
     finish(out, partial.view(), parts)
 }
 

@@ -13,7 +13,8 @@ use crate::error::Result;
 /// The launch fails.
 pub fn fill<T: Float>(y: SliceMut<T>, a: f32) -> Result<()> {
     let arguments = [(&y).into(), a.into(), (y.len() as u64).into()];
-    y.device.launch_for::<T>("fill", eighths(y.len()), &arguments)
+    y.device
+        .launch_for::<T>("fill", eighths(y.len()), &arguments)
 }
 
 /// `y = x`, rounded to nearest if `Y` is shorter.
@@ -44,5 +45,6 @@ pub fn add_scaled<Y: Float, X: Float>(y: SliceMut<Y>, a: f32, x: Slice<X>) -> Re
 /// The launch fails.
 pub fn scale<T: Float>(y: SliceMut<T>, a: f32) -> Result<()> {
     let arguments = [(&y).into(), a.into(), (y.len() as u64).into()];
-    y.device.launch_for::<T>("scale", eighths(y.len()), &arguments)
+    y.device
+        .launch_for::<T>("scale", eighths(y.len()), &arguments)
 }

@@ -284,7 +284,12 @@ where
             let end = targets.len().min(start + self.chunk);
             let count = end - start;
             let rows = targets.rows.slice(start..end);
-            gather_rows(scratch.hidden.slice_mut(..count * width), hidden, rows, width)?;
+            gather_rows(
+                scratch.hidden.slice_mut(..count * width),
+                hidden,
+                rows,
+                width,
+            )?;
             let states = scratch.hidden.slice(..count * width);
             self.logits(scratch.logits.slice_mut(..count * vocab), states, start)?;
             backward_logits(

@@ -74,7 +74,11 @@ impl AdamW {
             .iter()
             .flat_map(|tensor| {
                 let length = tensor.values.len();
-                let lengths = [tensor.first.len(), tensor.second.len(), tensor.gradient.len()];
+                let lengths = [
+                    tensor.first.len(),
+                    tensor.second.len(),
+                    tensor.gradient.len(),
+                ];
                 assert_eq!(lengths, [length; 3], "parts of a tensor");
                 if let Some(copy) = &tensor.copy {
                     assert_eq!(copy.len(), length, "a tensor's copy");

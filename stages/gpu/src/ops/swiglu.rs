@@ -27,7 +27,12 @@ pub fn backward<T: Float>(dy_to_y: SliceMut<T>, gate_up: SliceMut<T>, inner: usi
     assert_eq!(gate_up.len(), 2 * dy_to_y.len(), "gate and up");
     assert_eq!(dy_to_y.len() % inner, 0, "rows of gate and up");
     let values = (dy_to_y.len() as u64).into();
-    let arguments = [(&dy_to_y).into(), (&gate_up).into(), values, int(inner).into()];
+    let arguments = [
+        (&dy_to_y).into(),
+        (&gate_up).into(),
+        values,
+        int(inner).into(),
+    ];
     dy_to_y
         .device
         .launch_for::<T>("swiglu_backward", eighths(dy_to_y.len()), &arguments)

@@ -107,7 +107,14 @@ fn one<T: Float>(test: &mut Test, shape: Shape, bounds: &[usize]) -> Result<()> 
     attention::forward(to, sums, qkv.view(), shape, &sequences)?;
     // Probabilities and their gradients are rounded before products, too.
     let tolerance = if size_of::<T>() == 4 { 5e-5 } else { 1.5e-2 };
-    test.compare(T::NAME, "attention", &case, out.view(), &expected.out, tolerance)?;
+    test.compare(
+        T::NAME,
+        "attention",
+        &case,
+        out.view(),
+        &expected.out,
+        tolerance,
+    )?;
     let (name, sums) = ("attention: log-sum-exp", log_sums.view());
     test.compare(T::NAME, name, &case, sums, &expected.log_sums, 5e-5)?;
     let mut d_qkv = test.device.empty::<T>(tokens * shape.row())?;

@@ -50,10 +50,24 @@ fn norms<T: Float>(test: &mut Test) -> Result<()> {
         rmsnorm::forward(out, kept, x.view(), weight.view(), eps)?;
         let (expected, expected_roots) = normalise(&x.host);
         test.compare(T::NAME, "rmsnorm", &case, y.view(), &expected, tolerance)?;
-        test.compare(T::NAME, "rmsnorm: roots", &case, roots.view(), &expected_roots, 1e-5)?;
+        test.compare(
+            T::NAME,
+            "rmsnorm: roots",
+            &case,
+            roots.view(),
+            &expected_roots,
+            1e-5,
+        )?;
         let mut again = test.device.empty::<T>(rows * width)?;
         rmsnorm::recompute(again.view_mut(), roots.view(), x.view(), weight.view())?;
-        test.compare(T::NAME, "rmsnorm again", &case, again.view(), &expected, tolerance)?;
+        test.compare(
+            T::NAME,
+            "rmsnorm again",
+            &case,
+            again.view(),
+            &expected,
+            tolerance,
+        )?;
 
         let mut sum = test.device.empty::<f32>(rows * width)?;
         rmsnorm::add_forward(
@@ -65,10 +79,29 @@ fn norms<T: Float>(test: &mut Test) -> Result<()> {
             weight.view(),
             eps,
         )?;
-        let sums: Vec<f64> = x.host.iter().zip(&branch.host).map(|(a, b)| a + b).collect();
+        let sums: Vec<f64> = x
+            .host
+            .iter()
+            .zip(&branch.host)
+            .map(|(a, b)| a + b)
+            .collect();
         let (expected, expected_roots) = normalise(&sums);
-        test.compare(T::NAME, "rmsnorm of sum: sum", &case, sum.view(), &sums, 1e-6)?;
-        test.compare(T::NAME, "rmsnorm of sum", &case, y.view(), &expected, tolerance)?;
+        test.compare(
+            T::NAME,
+            "rmsnorm of sum: sum",
+            &case,
+            sum.view(),
+            &sums,
+            1e-6,
+        )?;
+        test.compare(
+            T::NAME,
+            "rmsnorm of sum",
+            &case,
+            y.view(),
+            &expected,
+            tolerance,
+        )?;
 
         let mut d_expected = Vec::new();
         let mut dw_expected = vec![0.0; width];
@@ -122,7 +155,10 @@ fn biases<T: Float>(test: &mut Test) -> Result<()> {
         let case = format!("{rows}x{width}");
         let bias: Pair<f32> = test.values(width, 1.0)?;
         let Pair { mut device, host } = test.values::<T>(rows * width, 1.0)?;
-        let Pair { device: mut sums, host: before } = test.values::<f32>(width, 1.0)?;
+        let Pair {
+            device: mut sums,
+            host: before,
+        } = test.values::<f32>(width, 1.0)?;
         linear::backward_bias(sums.view_mut(), device.view())?;
         let mut expected = before;
         for row in host.chunks_exact(width) {
@@ -130,14 +166,28 @@ fn biases<T: Float>(test: &mut Test) -> Result<()> {
                 *sum += value;
             }
         }
-        test.compare(T::NAME, "bias backward", &case, sums.view(), &expected, 2e-5)?;
+        test.compare(
+            T::NAME,
+            "bias backward",
+            &case,
+            sums.view(),
+            &expected,
+            2e-5,
+        )?;
         linear::add_bias(device.view_mut(), bias.view())?;
         let expected: Vec<f64> = host
             .iter()
             .enumerate()
             .map(|(at, y)| y + bias.host[at % width])
             .collect();
-        test.compare(T::NAME, "bias", &case, device.view(), &expected, tolerance::<T>())?;
+        test.compare(
+            T::NAME,
+            "bias",
+            &case,
+            device.view(),
+            &expected,
+            tolerance::<T>(),
+        )?;
     }
     Ok(())
 }
@@ -170,7 +220,14 @@ fn embedding<T: Float>(test: &mut Test) -> Result<()> {
                 *sum += value;
             }
         }
-        test.compare(T::NAME, "embedding backward", &case, device.view(), &expected, 2e-5)?;
+        test.compare(
+            T::NAME,
+            "embedding backward",
+            &case,
+            device.view(),
+            &expected,
+            2e-5,
+        )?;
     }
     Ok(())
 }
@@ -185,11 +242,20 @@ fn rotation<T: Float>(test: &mut Test) -> Result<()> {
         let cosines: Vec<f32> = angles.iter().map(|angle| angle.cos() as f32).collect();
         let sines: Vec<f32> = angles.iter().map(|angle| angle.sin() as f32).collect();
         let table = Table::new(test.device, half, &cosines, &sines)?;
-        let at: Vec<u32> = (0..tokens).map(|_| test.random.below(positions) as u32).collect();
+        let at: Vec<u32> = (0..tokens)
+            .map(|_| test.random.below(positions) as u32)
+            .collect();
         let on_device = test.device.upload(&at)?;
         let Pair { mut device, host } = test.values::<T>(tokens * stride, 1.0)?;
         let x = device.view_mut();
-        rope::turn(x, stride, heads, &table, on_device.view(), Direction::Forward)?;
+        rope::turn(
+            x,
+            stride,
+            heads,
+            &table,
+            on_device.view(),
+            Direction::Forward,
+        )?;
         let mut expected = host.clone();
         for (token, position) in at.iter().enumerate() {
             for head in 0..heads {
@@ -203,11 +269,32 @@ fn rotation<T: Float>(test: &mut Test) -> Result<()> {
                 }
             }
         }
-        test.compare(T::NAME, "rotation", &case, device.view(), &expected, tolerance::<T>())?;
+        test.compare(
+            T::NAME,
+            "rotation",
+            &case,
+            device.view(),
+            &expected,
+            tolerance::<T>(),
+        )?;
         let x = device.view_mut();
-        rope::turn(x, stride, heads, &table, on_device.view(), Direction::Backward)?;
+        rope::turn(
+            x,
+            stride,
+            heads,
+            &table,
+            on_device.view(),
+            Direction::Backward,
+        )?;
         let twice = 2.0 * tolerance::<T>();
-        test.compare(T::NAME, "rotation and back", &case, device.view(), &host, twice)?;
+        test.compare(
+            T::NAME,
+            "rotation and back",
+            &case,
+            device.view(),
+            &host,
+            twice,
+        )?;
     }
     Ok(())
 }
@@ -238,10 +325,14 @@ where
             chunk,
         };
         let g: Pair<f32> = test.values(pairs.len(), 1.0)?;
-        let Pair { device: mut d_hidden, host: mut d_expected } =
-            test.values::<f32>(tokens * width, 0.1)?;
-        let Pair { device: mut d_weight, host: mut dw_expected } =
-            test.values::<f32>(vocab * width, 0.1)?;
+        let Pair {
+            device: mut d_hidden,
+            host: mut d_expected,
+        } = test.values::<f32>(tokens * width, 0.1)?;
+        let Pair {
+            device: mut d_weight,
+            host: mut dw_expected,
+        } = test.values::<f32>(vocab * width, 0.1)?;
         let mut expected = Vec::new();
         for ((row, target), g) in pairs.iter().zip(&g.host) {
             let h = &hidden.host[row * width..][..width];
@@ -292,10 +383,22 @@ fn scalar_head<T: Float>(test: &mut Test) -> Result<()> {
         let mut values = test.device.empty::<f32>(rows)?;
         let (h, w) = (hidden.view(), weight.view());
         scalar_head::forward(values.view_mut(), h, w, Some(bias.view()))?;
-        let dot = |row: &[f64]| row.iter().zip(&weight.host).map(|(a, b)| a * b).sum::<f64>();
+        let dot = |row: &[f64]| {
+            row.iter()
+                .zip(&weight.host)
+                .map(|(a, b)| a * b)
+                .sum::<f64>()
+        };
         let rows_of = || hidden.host.chunks_exact(width);
         let expected: Vec<f64> = rows_of().map(|row| dot(row) + bias.host[0]).collect();
-        test.compare(T::NAME, "scalar head", &case, values.view(), &expected, 2e-5)?;
+        test.compare(
+            T::NAME,
+            "scalar head",
+            &case,
+            values.view(),
+            &expected,
+            2e-5,
+        )?;
 
         let d: Pair<f32> = test.values(rows, 1.0)?;
         let Pair { mut device, host } = test.values::<f32>(rows * width, 1.0)?;

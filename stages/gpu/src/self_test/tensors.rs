@@ -69,8 +69,16 @@ where
             let b: Pair<T> = test.values(b_rows * b_stride, 1.0)?;
             let a_matrix = Matrix::strided(a.view(), a_rows, a_cols, a_stride);
             let b_matrix = Matrix::strided(b.view(), b_rows, b_cols, b_stride);
-            let a_matrix = if left { a_matrix.transposed() } else { a_matrix };
-            let b_matrix = if right { b_matrix.transposed() } else { b_matrix };
+            let a_matrix = if left {
+                a_matrix.transposed()
+            } else {
+                a_matrix
+            };
+            let b_matrix = if right {
+                b_matrix.transposed()
+            } else {
+                b_matrix
+            };
             let a_view = View {
                 values: &a.host,
                 rows: m,
@@ -98,7 +106,14 @@ where
             let Pair { mut device, host } = test.values::<T>(m * stride, 1.0)?;
             matmul(device.view_mut(), stride, false, 0.7, a_matrix, b_matrix)?;
             let expected_t = spread(host, false);
-            test.compare(T::NAME, "product", &case, device.view(), &expected_t, tolerance::<T>())?;
+            test.compare(
+                T::NAME,
+                "product",
+                &case,
+                device.view(),
+                &expected_t,
+                tolerance::<T>(),
+            )?;
             let Pair { mut device, host } = test.values::<f32>(m * stride, 1.0)?;
             matmul(device.view_mut(), stride, true, 0.7, a_matrix, b_matrix)?;
             let expected_f32 = spread(host, true);
@@ -138,7 +153,14 @@ fn elementwise<T: Float>(test: &mut Test) -> Result<()> {
         for (y, x) in expected[skip..].iter_mut().zip(&x.host[skip..]) {
             *y = *y * f64::from(1.7_f32) + 0.5 * x;
         }
-        test.compare(T::NAME, "scale and add", &case, device.view(), &expected, tolerance::<T>())?;
+        test.compare(
+            T::NAME,
+            "scale and add",
+            &case,
+            device.view(),
+            &expected,
+            tolerance::<T>(),
+        )?;
         elementwise::convert(device.slice_mut(skip..), from)?;
         expected[skip..].copy_from_slice(&x.host[skip..]);
         let values = device.slice(skip..);
@@ -178,7 +200,14 @@ fn swiglu<T: Float>(test: &mut Test) -> Result<()> {
         test.compare(T::NAME, "swiglu", &case, y.view(), &products, tolerance)?;
         let (mut dy, mut gate_up) = (dy.device, gate_up.device);
         swiglu::backward(dy.view_mut(), gate_up.view_mut(), inner)?;
-        test.compare(T::NAME, "swiglu backward: y", &case, dy.view(), &products, tolerance)?;
+        test.compare(
+            T::NAME,
+            "swiglu backward: y",
+            &case,
+            dy.view(),
+            &products,
+            tolerance,
+        )?;
         let name = "swiglu backward: d gate, d up";
         test.compare(T::NAME, name, &case, gate_up.view(), &gradients, tolerance)?;
     }
@@ -210,7 +239,8 @@ const DROPOUT: Dropout = Dropout {
 fn drop_rows(x: &[f64], width: usize) -> Vec<f64> {
     let first = (DROPOUT.first_row * width) as u64;
     let rows = x.iter().enumerate();
-    rows.map(|(at, x)| x * kept(DROPOUT, first + at as u64)).collect()
+    rows.map(|(at, x)| x * kept(DROPOUT, first + at as u64))
+        .collect()
 }
 
 fn dropout<T: Float>(test: &mut Test) -> Result<()> {
@@ -219,10 +249,24 @@ fn dropout<T: Float>(test: &mut Test) -> Result<()> {
         let mut y = test.device.empty::<T>(rows * width)?;
         DROPOUT.apply(y.view_mut(), x.view(), width)?;
         let (case, expected) = (format!("{rows}x{width}"), drop_rows(&x.host, width));
-        test.compare(T::NAME, "dropout", &case, y.view(), &expected, tolerance::<T>())?;
+        test.compare(
+            T::NAME,
+            "dropout",
+            &case,
+            y.view(),
+            &expected,
+            tolerance::<T>(),
+        )?;
         let mut x = x.device;
         DROPOUT.apply_in_place(x.view_mut(), width)?;
-        test.compare(T::NAME, "dropout in place", &case, x.view(), &expected, tolerance::<T>())?;
+        test.compare(
+            T::NAME,
+            "dropout in place",
+            &case,
+            x.view(),
+            &expected,
+            tolerance::<T>(),
+        )?;
     }
     Ok(())
 }
@@ -259,7 +303,11 @@ where
     // Three roundings on the way.
     let tolerance = 2.0 * tolerance::<T>();
     for dropout in [None, Some(DROPOUT)] {
-        let case = if dropout.is_some() { "dropout" } else { "plain" };
+        let case = if dropout.is_some() {
+            "dropout"
+        } else {
+            "plain"
+        };
         let a: Pair<T> = test.values(rank * inputs, 0.5)?;
         let b: Pair<T> = test.values(outputs * rank, 0.5)?;
         let x: Pair<T> = test.values(rows * inputs, 1.0)?;
@@ -275,8 +323,16 @@ where
             Some(_) => drop_rows(&x.host, inputs),
             None => x.host.clone(),
         };
-        let u = product(&plain(&dropped, rows, inputs), &turned(&a.host, rank, inputs), 1.0);
-        let added = product(&plain(&u, rows, rank), &turned(&b.host, outputs, rank), scale);
+        let u = product(
+            &plain(&dropped, rows, inputs),
+            &turned(&a.host, rank, inputs),
+            1.0,
+        );
+        let added = product(
+            &plain(&u, rows, rank),
+            &turned(&b.host, outputs, rank),
+            scale,
+        );
         let Pair { mut device, host } = test.values::<f32>(rows * stride, 1.0)?;
         layer.forward(device.slice_mut(first..), stride, x.view())?;
         let mut expected = host;
@@ -285,13 +341,24 @@ where
                 expected[row * stride + first + col] += added[row * outputs + col];
             }
         }
-        test.compare(T::NAME, "low-rank", case, device.view(), &expected, tolerance)?;
+        test.compare(
+            T::NAME,
+            "low-rank",
+            case,
+            device.view(),
+            &expected,
+            tolerance,
+        )?;
 
         let d: Vec<f64> = (0..rows * outputs)
             .map(|at| dy.host[at / outputs * stride + first + at % outputs])
             .collect();
         let dy = dy.device.slice(first..);
-        let du = product(&plain(&d, rows, outputs), &plain(&b.host, outputs, rank), scale);
+        let du = product(
+            &plain(&d, rows, outputs),
+            &plain(&b.host, outputs, rank),
+            scale,
+        );
         let mut dx = product(&plain(&du, rows, rank), &plain(&a.host, rank, inputs), 1.0);
         if dropout.is_some() {
             dx = drop_rows(&dx, inputs);
@@ -299,16 +366,41 @@ where
         let Pair { mut device, host } = test.values::<f32>(rows * inputs, 1.0)?;
         layer.backward_input(device.view_mut(), dy, stride)?;
         let expected: Vec<f64> = host.iter().zip(dx).map(|(a, b)| a + b).collect();
-        test.compare(T::NAME, "low-rank backward: dx", case, device.view(), &expected, tolerance)?;
+        test.compare(
+            T::NAME,
+            "low-rank backward: dx",
+            case,
+            device.view(),
+            &expected,
+            tolerance,
+        )?;
 
         let mut d_a = test.device.zeros::<f32>(rank * inputs)?;
         layer.backward_a(d_a.view_mut(), dy, stride, x.view())?;
-        let expected = product(&turned(&du, rows, rank), &plain(&dropped, rows, inputs), 1.0);
-        test.compare(T::NAME, "low-rank backward: dA", case, d_a.view(), &expected, tolerance)?;
+        let expected = product(
+            &turned(&du, rows, rank),
+            &plain(&dropped, rows, inputs),
+            1.0,
+        );
+        test.compare(
+            T::NAME,
+            "low-rank backward: dA",
+            case,
+            d_a.view(),
+            &expected,
+            tolerance,
+        )?;
         let mut d_b = test.device.zeros::<f32>(outputs * rank)?;
         layer.backward_b(d_b.view_mut(), dy, stride, x.view())?;
         let expected = product(&turned(&d, rows, outputs), &plain(&u, rows, rank), scale);
-        test.compare(T::NAME, "low-rank backward: dB", case, d_b.view(), &expected, tolerance)?;
+        test.compare(
+            T::NAME,
+            "low-rank backward: dB",
+            case,
+            d_b.view(),
+            &expected,
+            tolerance,
+        )?;
     }
     Ok(())
 }
@@ -371,8 +463,22 @@ pub(super) fn optimizer(test: &mut Test) -> Result<()> {
         let moments: [Vec<f64>; 2] =
             [0, 1].map(|which| state.iter().map(|moments| moments[which]).collect());
         test.compare("f32", "adamw", &case, device.view(), &expected, 1e-5)?;
-        test.compare("f32", "adamw: first moment", &case, first.view(), &moments[0], 1e-5)?;
-        test.compare("f32", "adamw: second moment", &case, second.view(), &moments[1], 1e-5)?;
+        test.compare(
+            "f32",
+            "adamw: first moment",
+            &case,
+            first.view(),
+            &moments[0],
+            1e-5,
+        )?;
+        test.compare(
+            "f32",
+            "adamw: second moment",
+            &case,
+            second.view(),
+            &moments[1],
+            1e-5,
+        )?;
         if copies {
             test.compare("bf16", "adamw: copy", &case, copy.view(), &expected, 8e-3)?;
         }

@@ -218,7 +218,10 @@ fn compile_for(target: &str) -> Result<Vec<u8>, String> {
             let mut size = 0;
             worked("log", nvrtc::nvrtcGetProgramLogSize(program, &raw mut size))?;
             let mut log = vec![0_u8; size + 1];
-            worked("log", nvrtc::nvrtcGetProgramLog(program, log.as_mut_ptr().cast()))?;
+            worked(
+                "log",
+                nvrtc::nvrtcGetProgramLog(program, log.as_mut_ptr().cast()),
+            )?;
             nvrtc::nvrtcDestroyProgram(&raw mut program);
             let log = CStr::from_bytes_until_nul(&log).unwrap_or_default();
             return Err(format!("{error}: {}", log.to_string_lossy()));
@@ -226,7 +229,10 @@ fn compile_for(target: &str) -> Result<Vec<u8>, String> {
         let mut size = 0;
         worked("size", nvrtc::nvrtcGetCUBINSize(program, &raw mut size))?;
         let mut image = vec![0_u8; size];
-        worked("code", nvrtc::nvrtcGetCUBIN(program, image.as_mut_ptr().cast()))?;
+        worked(
+            "code",
+            nvrtc::nvrtcGetCUBIN(program, image.as_mut_ptr().cast()),
+        )?;
         nvrtc::nvrtcDestroyProgram(&raw mut program);
         Ok(image)
     }
