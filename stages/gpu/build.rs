@@ -102,4 +102,30 @@ fn emulation(out: &Path) {
         .flag("-Wno-unknown-pragmas")
         .flag("-Wno-unused-function")
         .compile("iota_gpu_emulation");
+    #[cfg(feature = "cuda")]
+    driver_of_the_tests(out, &source);
+}
+
+/// libcuda and cuBLAS of the tests: `emulation/driver.cpp` over the same emulation.
+#[cfg(all(feature = "cuda", feature = "emulation"))]
+fn driver_of_the_tests(out: &Path, kernels: &Path) {
+    let folder = out.join("driver");
+    fs::create_dir_all(&folder).expect("the build folder can be written to");
+    let compiler = cc::Build::new().cpp(true).std("c++17").opt_level(2).get_compiler();
+    for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
+        let mut command = compiler.to_command();
+        command.args(["-shared", "-fPIC", "-w", "-Iemulation", "-Wl,-Bsymbolic"]);
+        command.arg(format!("-Wl,-soname,{name}"));
+        command.arg("-o").arg(folder.join(name));
+        // cuBLAS needs nothing but its products, cuBLASLt is only looked for.
+        match name {
+            "libcublasLt.so.13" => command.arg("-xc++").arg("/dev/null"),
+            _ => command
+                .args(["emulation/driver.cpp", "emulation/runtime.cpp"])
+                .arg(kernels),
+        };
+        let status = command.status().expect("the compiler just ran");
+        assert!(status.success(), "{name} of the tests could not be built");
+    }
+    println!("cargo:rustc-env=DRIVER_OF_THE_TESTS={}", folder.display());
 }

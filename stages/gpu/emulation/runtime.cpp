@@ -279,13 +279,19 @@ using namespace emulation;
 // In the kernels' object: pulls it out of the archive.
 extern "C" void emulation_kernels();
 
+// The kernel of that name, or nothing.
+extern "C" const Kernel *emulation_kernel(const char *name) {
+    emulation_kernels();
+    const Kernel *kernel = kernels;
+    while (kernel && std::strcmp(kernel->name, name)) kernel = kernel->next;
+    return kernel;
+}
+
 // Runs a kernel; returns nothing, or what went wrong. `sizes` are those of the arguments.
 extern "C" const char *emulation_launch(const char *name, const u32 *blocks, u32 threads, u32 shared,
                                         void **arguments, const u32 *sizes, u32 count) {
-    emulation_kernels();
     Runner &r = runner();
-    const Kernel *kernel = kernels;
-    while (kernel && std::strcmp(kernel->name, name)) kernel = kernel->next;
+    const Kernel *kernel = emulation_kernel(name);
     if (!kernel) return "there is no such kernel";
     if (count != kernel->count) return "wrong number of arguments";
     for (u32 i = 0; i < count; i++)

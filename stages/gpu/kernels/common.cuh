@@ -82,3 +82,12 @@ DEVICE void store8(bf16 *p, const Eight &x, i64 count, bool wide) {
             if (i < count) p[i] = narrow<bf16>(x[i]);
     }
 }
+
+// Two neighbours, the first at an even place of an array that starts aligned.
+DEVICE float2 load2(const float *p) { return *reinterpret_cast<const float2 *>(p); }
+DEVICE float2 load2(const bf16 *p) {
+    u32 word = *reinterpret_cast<const u32 *>(p);
+    float2 pair;
+    pair.x = __uint_as_float(word << 16), pair.y = __uint_as_float(word & 0xffff0000u);
+    return pair;
+}

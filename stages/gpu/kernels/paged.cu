@@ -66,9 +66,12 @@ DEVICE void paged_attend(float *parts, const T *qkv, const T *pool, const u32 *s
             UNROLL for (int i = 0; i < 8; i++) o[i] *= shrink;
             for (int j = 0; j < min(PAGE, length - from); j++) {
                 float weight = __shfl_sync(FULL, p, j);
-                UNROLL for (int i = 0; i < 8; i++) {
-                    int d = 2 * lane + i % 2 + i / 2 * 64;
-                    if (d < dim) o[i] = fmaf(weight, widen(values[j * dim + d]), o[i]);
+                UNROLL for (int i = 0; i < 4; i++) {
+                    int d = 2 * lane + i * 64;
+                    if (d >= dim) continue;
+                    float2 value = load2(values + j * dim + d);
+                    o[2 * i] = fmaf(weight, value.x, o[2 * i]);
+                    o[2 * i + 1] = fmaf(weight, value.y, o[2 * i + 1]);
                 }
             }
         }

@@ -23,9 +23,7 @@ use crate::ops::sampling::{self, Drawn, Settings, State};
 use crate::ops::{embedding, head, linear, rmsnorm, swiglu};
 
 /// Numbers of rows that graphs are made for.
-const BUCKETS: [usize; 15] = [
-    1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512,
-];
+const BUCKETS: [usize; 15] = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /// Weights of one block.
 #[derive(Clone, Copy)]
@@ -175,7 +173,11 @@ where
         let scratch = paged::scratch_values(rows, shape, limits.positions);
         let tables = (limits.slots + 1) * limits.positions.div_ceil(PAGE);
         let mut space = Space {
-            inputs: [device.zeros(rows)?, device.zeros(rows)?, device.zeros(rows)?],
+            inputs: [
+                device.zeros(rows)?,
+                device.zeros(rows)?,
+                device.zeros(rows)?,
+            ],
             tables: device.zeros(tables)?,
             streams: [device.zeros(rows * width)?, device.zeros(rows * width)?],
             roots: device.zeros(rows)?,
@@ -204,7 +206,11 @@ where
             chosen_slots: device.zeros(rows)?,
             states: device.zeros(rows * width)?,
             logits: device.zeros(rows * sizes.vocab)?,
-            drawn: (device.zeros(rows)?, device.zeros(rows)?, device.zeros(rows)?),
+            drawn: (
+                device.zeros(rows)?,
+                device.zeros(rows)?,
+                device.zeros(rows)?,
+            ),
             weights,
             sizes,
             limits,
@@ -218,7 +224,9 @@ where
     pub fn set_pages(&mut self, slot: usize, pages: &[u32]) -> Result<()> {
         let most = self.limits.positions.div_ceil(PAGE);
         assert!(slot < self.limits.slots && pages.len() <= most, "a slot");
-        let inside = pages.iter().all(|page| (*page as usize) < self.limits.pages);
+        let inside = pages
+            .iter()
+            .all(|page| (*page as usize) < self.limits.pages);
         assert!(inside, "a page beyond the limit");
         let at = slot * most;
         let table = &mut self.space.tables;
@@ -236,9 +244,15 @@ where
         assert!(from.max(to) < self.limits.pages && from != to, "pages");
         for number in 0..self.weights.layers.len() {
             let (low, high) = (from.min(to), from.max(to));
-            let pages = self.space.pool.slice_mut(number * layer..(number + 1) * layer);
+            let pages = self
+                .space
+                .pool
+                .slice_mut(number * layer..(number + 1) * layer);
             let (before, after) = pages.split_at(high * page);
-            let (low, high) = (before.slice(low * page..(low + 1) * page), after.slice(..page));
+            let (low, high) = (
+                before.slice(low * page..(low + 1) * page),
+                after.slice(..page),
+            );
             let (source, mut target) = if from < to { (low, high) } else { (high, low) };
             target.copy_from(source.as_slice())?;
         }
@@ -289,11 +303,20 @@ where
             self.graphs.insert(bucket, graph);
         } else {
             // Kernels are loaded when they first run, which must not be inside a recording.
-            blocks(&self.weights, self.sizes, self.limits, &mut self.space, bucket)?;
+            blocks(
+                &self.weights,
+                self.sizes,
+                self.limits,
+                &mut self.space,
+                bucket,
+            )?;
             self.warm.push(bucket);
         }
         let (count, width) = (chosen.len(), self.sizes.width);
-        assert!(chosen.iter().all(|row| (*row as usize) < rows.len()), "rows");
+        assert!(
+            chosen.iter().all(|row| (*row as usize) < rows.len()),
+            "rows"
+        );
         if count == 0 {
             return Ok(());
         }
@@ -390,7 +413,10 @@ fn blocks<T: Float + Output<T>>(
                 eps,
             )?;
         } else {
-            let (out, x) = (normed.slice_mut(..rows * width), first.slice(..rows * width));
+            let (out, x) = (
+                normed.slice_mut(..rows * width),
+                first.slice(..rows * width),
+            );
             rmsnorm::forward(out, roots, x, layer.attention_norm, eps)?;
         }
         let qkv = &mut space.qkv;

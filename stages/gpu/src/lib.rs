@@ -22,4 +22,10 @@ pub use device::{Description, Device, Graph, Memory, Precision};
 pub use element::{Element, Float};
 pub use error::{Error, Result, Unavailable};
 pub use half::bf16;
-pub use self_test::{Outcome, self_test};
+pub use self_test::{Outcome, self_test, small_self_test};
+
+/// Where the libraries of `emulation/driver.cpp` are, for the test that puts them in place of
+/// NVIDIA's.
+#[cfg(all(feature = "cuda", feature = "emulation"))]
+#[doc(hidden)]
+pub const DRIVER_OF_THE_TESTS: &str = env!("DRIVER_OF_THE_TESTS");

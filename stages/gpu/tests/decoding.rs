@@ -39,7 +39,8 @@ struct Model<T: Float> {
 }
 
 fn values<T: Float>(length: usize, seed: usize) -> Vec<T> {
-    let value = |at: usize| (((at * 7919 + seed * 104_729 + 13) % 2003) as f32 / 1001.5 - 1.0) * 0.5;
+    let value =
+        |at: usize| (((at * 7919 + seed * 104_729 + 13) % 2003) as f32 / 1001.5 - 1.0) * 0.5;
     (0..length).map(|at| T::narrow(value(at))).collect()
 }
 
@@ -91,7 +92,9 @@ where
     }
 
     fn decoder(&self) -> Decoder<'_, T> {
-        let layer = |(floats, weights): &'_ (Vec<Buffer<f32>>, Vec<Buffer<T>>)| (floats.len(), weights.len());
+        let layer = |(floats, weights): &'_ (Vec<Buffer<f32>>, Vec<Buffer<T>>)| {
+            (floats.len(), weights.len())
+        };
         assert!(self.layers.iter().all(|one| layer(one) == (3, 4)));
         let weights = Weights {
             embedding: self.embedding.view(),
@@ -239,9 +242,13 @@ fn a_sample_does_not_depend_on_what_is_drawn_beside_it() {
         let mut decoder = model.decoder();
         let mut sequences = Vec::new();
         for slot in 0..=others {
-            decoder.set_pages(slot, &[2 * slot as u32, 2 * slot as u32 + 1]).unwrap();
+            decoder
+                .set_pages(slot, &[2 * slot as u32, 2 * slot as u32 + 1])
+                .unwrap();
             let key = [if slot == others { 3 } else { 100 + slot as u8 }; 32];
-            decoder.start(slot, &Settings { key, ..settings }, &prompt).unwrap();
+            decoder
+                .start(slot, &Settings { key, ..settings }, &prompt)
+                .unwrap();
             decoder.step(&rows(&prompt, 0, slot as u32), &[2]).unwrap();
             sequences.push(decoder.draw(1).unwrap());
         }

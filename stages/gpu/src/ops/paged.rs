@@ -50,12 +50,7 @@ fn check(shape: Shape) {
 ///
 /// # Errors
 /// The launch fails.
-pub fn append<T: Float>(
-    pool: SliceMut<T>,
-    qkv: Slice<T>,
-    rows: Rows,
-    shape: Shape,
-) -> Result<()> {
+pub fn append<T: Float>(pool: SliceMut<T>, qkv: Slice<T>, rows: Rows, shape: Shape) -> Result<()> {
     check(shape);
     let count = rows.positions.len();
     assert_eq!(qkv.len(), count * shape.row(), "rows");
@@ -74,7 +69,8 @@ pub fn append<T: Float>(
     ];
     let values = count * shape.kv_heads * shape.head_dim;
     let grid = Grid::new(values.div_ceil(THREADS as usize), THREADS);
-    pool.device.launch_for::<T>("paged_append", grid, &arguments)
+    pool.device
+        .launch_for::<T>("paged_append", grid, &arguments)
 }
 
 /// Writes `out` `[rows, heads D]`: each row's queries over its sequence's positions up to its own,
@@ -114,7 +110,8 @@ pub fn attend<T: Float>(
     let scaling = (1.0 / (shape.head_dim as f32).sqrt()).into();
     let arguments: Vec<Argument> = arguments.into_iter().chain([scaling]).collect();
     let grid = Grid::of([count, shape.kv_heads, splits], 128);
-    out.device.launch_for::<T>("paged_attend", grid, &arguments)?;
+    out.device
+        .launch_for::<T>("paged_attend", grid, &arguments)?;
     let arguments = [
         (&out).into(),
         scratch.as_slice().into(),
@@ -125,5 +122,6 @@ pub fn attend<T: Float>(
         int(splits).into(),
     ];
     let grid = warps(count * shape.heads);
-    out.device.launch_for::<T>("paged_combine", grid, &arguments)
+    out.device
+        .launch_for::<T>("paged_combine", grid, &arguments)
 }

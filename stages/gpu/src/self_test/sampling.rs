@@ -43,7 +43,14 @@ where
         let mut narrow = test.device.empty::<T>(rows * outputs)?;
         row_product(narrow.view_mut(), x.view(), w.view(), inputs, 0.5)?;
         let name = "row product, narrow";
-        test.compare(T::NAME, name, &case, narrow.view(), &expected, tolerance::<T>())?;
+        test.compare(
+            T::NAME,
+            name,
+            &case,
+            narrow.view(),
+            &expected,
+            tolerance::<T>(),
+        )?;
         let last = x.device.slice((rows - 1) * inputs..);
         let mut alone = test.device.empty::<f32>(outputs)?;
         row_product(alone.view_mut(), last, w.view(), inputs, 0.5)?;
@@ -77,7 +84,9 @@ fn pages<T: Float>(test: &mut Test) -> Result<()> {
             }
         }
         let tables = test.device.upload(&tables)?;
-        let mut pool = test.device.zeros::<T>(next as usize * paged::page_values(shape))?;
+        let mut pool = test
+            .device
+            .zeros::<T>(next as usize * paged::page_values(shape))?;
         let at: Vec<(u32, u32)> = (0..2)
             .flat_map(|slot| (0..lengths[slot] as u32).map(move |position| (slot as u32, position)))
             .collect();
@@ -143,9 +152,24 @@ fn pages<T: Float>(test: &mut Test) -> Result<()> {
             let scratch = paged::scratch_values(chosen.len(), shape, longest);
             let mut scratch = test.device.empty::<f32>(scratch)?;
             let (to, scratch) = (out.view_mut(), scratch.view_mut());
-            paged::attend(to, scratch, queries.view(), pool.view(), rows, longest, shape)?;
+            paged::attend(
+                to,
+                scratch,
+                queries.view(),
+                pool.view(),
+                rows,
+                longest,
+                shape,
+            )?;
             let case = format!("{case}, {longest} positions");
-            test.compare(T::NAME, "paged attention", &case, out.view(), &expected, tolerance)?;
+            test.compare(
+                T::NAME,
+                "paged attention",
+                &case,
+                out.view(),
+                &expected,
+                tolerance,
+            )?;
         }
     }
     Ok(())
@@ -248,12 +272,30 @@ fn draws(test: &mut Test) -> Result<()> {
     };
     let kinds = [
         ("plain", base),
-        ("greedy", Settings { temperature: 0.0, ..base }),
-        ("hot", Settings { temperature: 1.7, ..base }),
+        (
+            "greedy",
+            Settings {
+                temperature: 0.0,
+                ..base
+            },
+        ),
+        (
+            "hot",
+            Settings {
+                temperature: 1.7,
+                ..base
+            },
+        ),
         ("top-k", Settings { top_k: 5, ..base }),
         ("top-p", Settings { top_p: 0.6, ..base }),
         ("min-p", Settings { min_p: 0.2, ..base }),
-        ("penalty", Settings { repetition_penalty: 1.8, ..base }),
+        (
+            "penalty",
+            Settings {
+                repetition_penalty: 1.8,
+                ..base
+            },
+        ),
         (
             "all",
             Settings {
