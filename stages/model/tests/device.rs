@@ -58,7 +58,9 @@ fn requests() -> Vec<Request> {
         .enumerate()
         .map(|(index, (length, samples))| Request {
             key: format!("problem-{index}"),
-            prompt: (0..length).map(|i| (i * i + 7 * index as u32 + 3) % 61).collect(),
+            prompt: (0..length)
+                .map(|i| (i * i + 7 * index as u32 + 3) % 61)
+                .collect(),
             samples,
             ..Request::default()
         })
@@ -70,10 +72,15 @@ fn draw(decoder: &Decoder, settings: &Settings, slots_per_thread: usize) -> Vec<
         slots_per_thread,
         ..Limits::default()
     };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     pool.install(|| {
         let go_on = |_: &Sample| ControlFlow::Continue(());
-        decoder.generate(&requests(), settings, limits, &go_on).unwrap()
+        decoder
+            .generate(&requests(), settings, limits, &go_on)
+            .unwrap()
     })
 }
 
@@ -132,5 +139,8 @@ fn samples_in_bfloat16_with_an_adapter_do_not_depend_on_the_batch() {
     let adapted = Decoder::new(&network, Weights::adapted(&placed, &adapter));
     let together = draw(&adapted, &settings(), 6);
     assert_eq!(draw(&adapted, &settings(), 1), together);
-    assert_ne!(draw(&Decoder::new(&network, &placed), &settings(), 6), together);
+    assert_ne!(
+        draw(&Decoder::new(&network, &placed), &settings(), 6),
+        together
+    );
 }

@@ -175,6 +175,7 @@ impl Decoder {
     }
 
     /// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
+    #[cfg_attr(not(feature = "device"), allow(clippy::unused_self))]
     pub(super) fn chunk(&self) -> usize {
         #[cfg(feature = "device")]
         if self.device.is_some() {

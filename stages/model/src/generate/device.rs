@@ -9,8 +9,8 @@
 
 use anyhow::{Context as _, Result};
 use gpu::ops::matmul::Output;
-use gpu::ops::{attention, embedding, head, linear, paged, rmsnorm, rope, swiglu};
 use gpu::ops::sampling::{self, State};
+use gpu::ops::{attention, embedding, head, linear, paged, rmsnorm, rope, swiglu};
 use gpu::{Buffer, Device, Float, Slice};
 use half::bf16;
 use std::sync::{Arc, Mutex};
@@ -184,7 +184,11 @@ impl DeviceDecoder {
                 none.insert(State::new(self.device(), seats, vocab)?)
             }
         };
-        let taken = scratch.free.lock().expect("no thread panics with seats").pop();
+        let taken = scratch
+            .free
+            .lock()
+            .expect("no thread panics with seats")
+            .pop();
         let number = taken.expect("as many seats as sequences");
         let (settings, occurred) = slot.to_be_drawn();
         state.start(number as usize, &settings, &occurred)?;
@@ -213,7 +217,9 @@ impl DeviceDecoder {
                 }
                 _ => Vec::new(),
             };
-            let rest = logits.slice(count * vocab..chosen.len() * vocab).download()?;
+            let rest = logits
+                .slice(count * vocab..chosen.len() * vocab)
+                .download()?;
             Ok((drawn, rest))
         };
         demand(step())

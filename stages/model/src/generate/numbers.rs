@@ -60,14 +60,18 @@ impl Kept for f32 {
     fn of(numbers: &Numbers) -> &[Self] {
         match numbers {
             Numbers::Full(values) => values,
-            _ => unreachable!("the caller looked"),
+            Numbers::Brief(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 
     fn of_mut(numbers: &mut Numbers) -> &mut [Self] {
         match numbers {
             Numbers::Full(values) => values,
-            _ => unreachable!("the caller looked"),
+            Numbers::Brief(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 }
@@ -89,14 +93,18 @@ impl Kept for Brief {
     fn of(numbers: &Numbers) -> &[Self] {
         match numbers {
             Numbers::Brief(values) => values,
-            _ => unreachable!("the caller looked"),
+            Numbers::Full(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 
     fn of_mut(numbers: &mut Numbers) -> &mut [Self] {
         match numbers {
             Numbers::Brief(values) => values,
-            _ => unreachable!("the caller looked"),
+            Numbers::Full(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 }

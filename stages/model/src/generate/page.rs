@@ -100,6 +100,7 @@ impl Pool {
     }
 
     /// Copies a page's numbers to one that was just taken.
+    #[cfg_attr(not(feature = "device"), allow(clippy::unused_self))]
     pub(super) fn copy(&self, to: &mut Page, from: &Page) {
         #[cfg(feature = "device")]
         if let (Some(pages), Numbers::Elsewhere(to), Numbers::Elsewhere(from)) =

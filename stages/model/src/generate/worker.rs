@@ -285,7 +285,8 @@ impl<T> Worker<'_, T> {
                 continue;
             }
             let finish = if let Some(drawn) = &mut drawn {
-                let (token, log_prob, processed) = drawn.next().expect("one for each that is ready");
+                let (token, log_prob, processed) =
+                    drawn.next().expect("one for each that is ready");
                 slot.accept(token, log_prob, processed, config)
             } else {
                 let logits = logits.next().expect("logits for each that is ready");

@@ -41,24 +41,26 @@ pub(super) fn check(choice: Choice) -> Check {
 fn describe(device: &Device) -> String {
     let mut text = device::name(device);
     if let Ok(memory) = device::memory(device) {
-        text.push_str(&format!(
-            "; {} of {} free",
-            human::bytes(memory.free_bytes),
-            human::bytes(memory.total_bytes)
-        ));
+        let (free, total) = (memory.free_bytes, memory.total_bytes);
+        text = format!(
+            "{text}; {} of {} free",
+            human::bytes(free),
+            human::bytes(total)
+        );
     }
     for (library, place) in device::libraries(device) {
-        text.push_str(&format!("\n    {library}: {place}"));
+        text = format!("{text}\n    {library}: {place}");
     }
     text
 }
 
 /// Runs the self-test and prints its table.
 pub(super) fn self_test(choice: Choice, json: bool) -> anyhow::Result<Exit> {
-    let wanted = match choice {
-        // Nothing else would be tested.
-        Choice::Auto | Choice::Cpu => Choice::Cuda(0),
-        other => other,
+    // Nothing else would be tested.
+    let wanted = if matches!(choice, Choice::Auto | Choice::Cpu) {
+        Choice::Cuda(0)
+    } else {
+        choice
     };
     let device = wanted
         .open()?
