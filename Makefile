@@ -24,7 +24,7 @@ LOOKS   := plan status graph
 TEST     = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --release --tests
 
 .DEFAULT_GOAL := all
-.PHONY: all setup build run inspect doctor test test-interop lint bench bench-judge help $(STAGES) $(LOOKS)
+.PHONY: all setup build gpu run inspect doctor test test-device test-interop lint bench bench-judge help $(STAGES) $(LOOKS)
 
 all: setup run ## Set up, build, run RECIPE and print its table (the default)
 
@@ -33,6 +33,9 @@ setup: ## Install what the machine lacks, or say how
 
 build: setup ## Build iota (release, without the polars part)
 	@cargo build --release
+
+gpu: setup ## Build iota with its CUDA part (needs no CUDA; runs on machines without one, too)
+	@cargo build --release --features cuda
 
 run: build ## Run RECIPE to its report and print the table
 	@$(IOTA) run --recipe $(RECIPE) $(ARGS)
@@ -56,7 +59,14 @@ inspect: setup ## Build iota-inspect (polars; `iota sql` and statistics in `iota
 test: setup ## Build and run all tests
 	@cargo $(TEST)
 	@cargo test --release --doc
+	@$(MAKE) --no-print-directory test-device
 	@cargo $(TEST) -p iota-inspect
+
+# The GPU's kernels on the CPU; and the real thing compiles.
+test-device: setup ## Build and run the tests of the GPU part, on an emulated one
+	@cargo $(TEST:--tests=) -p iota -p gpu -p model -p train --features iota/emulation,gpu/emulation \
+	    --test device --test emulated
+	@cargo check --release --features cuda
 
 test-interop: build ## Load what iota writes in transformers and PEFT, if PYTHON has them
 	@$(PYTHON) scripts/interop.py $(IOTA)

@@ -2,6 +2,7 @@
 
 use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs, serve::ServeArgs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use model::device::Choice;
 use std::path::PathBuf;
 
 /// From contest data and a small code model to the paper's table, stage by stage.
@@ -21,6 +22,15 @@ pub(crate) struct Args {
         env = "IOTA_ARTIFACTS"
     )]
     pub(crate) artifacts: PathBuf,
+    /// What trains and samples: auto (a GPU if there is one), cpu, cuda or cuda:N.
+    #[arg(
+        long,
+        global = true,
+        default_value = "auto",
+        env = "IOTA_DEVICE",
+        value_name = "DEVICE"
+    )]
+    pub(crate) device: Choice,
     /// What to do; without it, the state of things.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -306,6 +316,10 @@ pub(crate) enum RecipeAction {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DoctorArgs {
+    /// Hold the GPU's operations and the network on it against the CPU; what `--device` names, or
+    /// the first.
+    #[arg(long)]
+    pub(crate) gpu_selftest: bool,
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,

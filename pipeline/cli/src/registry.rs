@@ -14,6 +14,10 @@ pub(crate) const RECIPES: Library = &[
         "iotacode-1.3b",
         include_str!("../recipes/iotacode-1.3b.toml"),
     ),
+    (
+        "iotacode-1.3b-random",
+        include_str!("../recipes/iotacode-1.3b-random.toml"),
+    ),
 ];
 
 const CODE: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/code.rs"));

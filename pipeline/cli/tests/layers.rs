@@ -17,7 +17,8 @@ use std::{
 /// as a program, so nobody depends on it and it depends on nobody.
 const LAYERS: &[(&str, &[&str])] = &[
     ("store", &[]),
-    ("model", &[]),
+    ("gpu", &[]),
+    ("model", &["gpu"]),
     ("sandbox", &[]),
     ("levenshtein", &[]),
     ("iota-inspect", &[]),
@@ -42,6 +43,7 @@ const HEAVY: &[(&str, &[&str])] = &[
     ("candle-nn", &["model", "train"]),
     ("tokenizers", &["corpus", "model"]),
     ("polars", &["iota-inspect"]),
+    ("cudarc", &["gpu"]),
 ];
 
 /// The longest a source file may be, in lines.

@@ -36,6 +36,7 @@ pub struct Ctx<'a> {
     pub(crate) sink: &'a dyn Sink,
     pub(crate) cancel: &'a AtomicBool,
     pub(crate) metrics: Mutex<BTreeMap<String, f64>>,
+    pub(crate) platform: Mutex<BTreeMap<String, String>>,
     pub(crate) resumed_from: Mutex<Vec<String>>,
 }
 
@@ -106,6 +107,14 @@ impl Ctx<'_> {
             .lock()
             .expect("no panic inside")
             .insert(name.to_owned(), value);
+    }
+
+    /// Records in the trace what of the machine the stage used, beside host and processor.
+    pub fn note_platform(&self, name: &str, value: &str) {
+        self.platform
+            .lock()
+            .expect("no panic inside")
+            .insert(name.to_owned(), value.to_owned());
     }
 
     /// Says something worth knowing.

@@ -248,6 +248,7 @@ impl Runner<'_> {
             sink: self.options.sink,
             cancel: self.options.cancel,
             metrics: Mutex::default(),
+            platform: Mutex::new(platform()),
             resumed_from: Mutex::default(),
         };
         fault_point("stage.started");
@@ -284,7 +285,7 @@ impl Runner<'_> {
             metrics: std::mem::take(&mut *ctx.metrics.lock().expect("the stage has ended")),
             parents: parents(resolved),
             code: self.registry.fingerprint(&node.stage),
-            platform: platform(),
+            platform: std::mem::take(&mut *ctx.platform.lock().expect("the stage has ended")),
             started,
             wall_s: clock.elapsed().as_secs_f64(),
             resumed_from: std::mem::take(

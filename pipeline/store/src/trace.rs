@@ -36,7 +36,7 @@ pub struct Trace {
     pub parents: BTreeMap<String, String>,
     /// Fingerprints of the source files that decide the result, by path.
     pub code: BTreeMap<String, String>,
-    /// Host, operating system, processor.
+    /// Host, operating system, processor, and the device that computed where a stage has a choice.
     pub platform: BTreeMap<String, String>,
     /// When the stage began (RFC 3339).
     pub started: String,

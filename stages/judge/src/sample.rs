@@ -27,6 +27,7 @@ use anyhow::Result;
 use corpus::language::Language;
 use engine::{Ctx, Input, Invalid, Output, Stage};
 use hints::Hinting;
+use model::device::Choice;
 use model::generate::{Form, Limits, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -137,12 +138,15 @@ impl What {
     }
 }
 
-/// Settings that never change the result.
+/// Settings that never change the result, but for the last bits of log-probabilities and what
+/// follows from them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct How {
     /// Threads; 0 = as many as there are cores.
     pub threads: usize,
+    /// Where this program computes: `auto`, `cpu`, `cuda` or `cuda:N`; if absent, as `--device` says.
+    pub device: Option<Choice>,
     /// Programs each thread writes side by side: speed against memory.
     pub slots_per_thread: usize,
     /// Megabytes of keys and values of all threads together.
@@ -164,6 +168,7 @@ impl Default for How {
         let limits = Limits::default();
         Self {
             threads: 0,
+            device: None,
             slots_per_thread: limits.slots_per_thread,
             cache_mb: limits.cache_bytes >> 20,
             servers: vec!["http://127.0.0.1:8000".to_owned()],

@@ -154,8 +154,8 @@ fn main() -> Result<()> {
         shape: vec![1, scores.len()],
         data: scores,
     };
-    let tensors = [("scores".to_owned(), scores)].into();
-    safetensors_file::write(&Parameters { tensors }, &folder.join("scores.safetensors"))?;
+    let scores = Parameters::from_iter([("scores".to_owned(), scores)]);
+    safetensors_file::write(&scores, &folder.join("scores.safetensors"))?;
     let text = serde_json::to_string(&ids)?;
     fs_err::write(out.join("ids.json"), text)?;
     Ok(())

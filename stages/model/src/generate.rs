@@ -5,12 +5,14 @@
 //! and values lie in pages of a bounded pool, and samples share those of their prompt (`cache`).
 //! A sample is a function of weights, prompt, settings, `seed`, request key and sample index
 //! alone: random draws come from a stream keyed by these (`slot`), and the arithmetic of a row
-//! does not depend on the rows beside it (`packed`, `quantized`), so batch size, thread count,
-//! memory and order change nothing.
+//! does not depend on the rows beside it (`packed`, `quantized`, `device`), so batch size, thread
+//! count, memory and order change nothing.
 
 mod attend;
 mod cache;
 mod decoder;
+#[cfg(feature = "device")]
+mod device;
 mod linear;
 mod nibbles;
 mod numbers;
@@ -138,10 +140,11 @@ impl Decoder {
     }
 
     /// Draws samples as tasks come, on all threads of the current pool, until the queue is closed
-    /// and empty or abandoned; returns the most bytes that keys and values took.
+    /// and empty or abandoned; returns the most bytes that keys and values took. On a device one
+    /// worker has the sequences of all threads.
     ///
     /// # Errors
-    /// The limits leave no room.
+    /// The limits leave no room, or a device failed.
     pub fn serve<T: Send + Sync>(
         &self,
         queue: &Queue<T>,
@@ -149,6 +152,24 @@ impl Decoder {
         observer: &Observer<'_, T>,
     ) -> Result<usize> {
         ensure!(limits.slots_per_thread > 0, "slots_per_thread is 0");
+        #[cfg(feature = "device")]
+        if let Some(decoder) = self.on_device() {
+            let (pages, limit) = decoder.pages(limits)?;
+            let pool = Pool::on_device(self.config(), pages, limit);
+            let worker = Worker {
+                decoder: self,
+                queue,
+                pool: &pool,
+                slots: limits.slots_per_thread * rayon::current_num_threads(),
+                observer,
+                state: State::default(),
+            };
+            crate::device::catching(|| {
+                worker.run();
+                Ok(())
+            })?;
+            return Ok(pool.peak_bytes());
+        }
         let pool = Pool::new(self.config(), self.form(), limits.cache_bytes);
         (0..rayon::current_num_threads())
             .into_par_iter()

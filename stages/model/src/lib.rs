@@ -1,10 +1,11 @@
 //! The network: a Llama-shaped language model, trained and sampled on the CPU.
 //!
-//! A library without stages that depends on no other crate of this workspace. Forward and
-//! backward are written by hand, block by block, over reused buffers (`network`, `ops`);
-//! decoding has its own layout of the weights (`generate`). Every result is the same bytes
-//! for any thread count. Weights are f32; training may multiply in bfloat16 (`precision`). What is
-//! deliberately absent: an autograd tape, weights of other dtypes in memory.
+//! A library without stages that depends on no other crate of this workspace, or on `gpu` alone.
+//! Forward and backward are written by hand, block by block, over reused buffers (`network`,
+//! `ops`); decoding has its own layout of the weights (`generate`). Every result is the same bytes
+//! for any thread count. Weights are f32; training may multiply in bfloat16 (`precision`), and with
+//! feature `cuda` on a GPU (`device`). Deliberately absent: an autograd tape, weights of other
+//! dtypes in memory beside working copies.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
@@ -57,6 +58,7 @@ pub mod arrays;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod device;
 pub mod generate;
 pub mod gguf;
 pub mod lora;

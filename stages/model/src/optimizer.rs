@@ -3,7 +3,11 @@
 //! Called once per accumulation window by the training loop. `m ← β1 m + (1−β1) g`,
 //! `v ← β2 v + (1−β2) g²`, `θ ← θ (1 − lr λ) − lr m̂ / (√v̂ + eps)`, as `torch.optim.AdamW`;
 //! norms and biases are not decayed, as transformers' trainer does. With `weight_decay` 0 it
-//! is Adam. Moments are f32, saved in a checkpoint with the step count.
+//! is Adam. Moments are f32, saved in a checkpoint with the step count; they lie where the
+//! gradients lie (`optimizer/device.rs`).
+
+#[cfg(feature = "device")]
+mod device;
 
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
@@ -81,28 +85,38 @@ impl AdamW {
             weight_decay,
         } = self.config;
         let correction = |beta: f64| 1.0 - beta.powi(self.step as i32);
+        let rates = |name: &str| Rates {
+            gradient_scale,
+            beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+            eps: eps as f32,
+            keep: if decays(name) {
+                (1.0 - learning_rate * weight_decay) as f32
+            } else {
+                1.0
+            },
+            step_size: (learning_rate / correction(beta1)) as f32,
+            root_scale: (1.0 / correction(beta2).sqrt()) as f32,
+        };
+        #[cfg(feature = "device")]
+        if let Some(placed) = parameters.placed_mut() {
+            let update = device::Update {
+                config: self.config,
+                learning_rate,
+                step: self.step,
+                gradient_scale,
+            };
+            return update.apply(placed, &mut self.first, &mut self.second, gradients);
+        }
         let tensors = gradients
             .tensors
             .iter()
             .zip(self.first.tensors.values_mut())
             .zip(self.second.tensors.values_mut());
         for (((name, gradient), first), second) in tensors {
-            let decays = !name.ends_with("norm.weight") && !name.ends_with(".bias");
-            let rates = Rates {
-                gradient_scale,
-                beta1: beta1 as f32,
-                rest1: (1.0 - beta1) as f32,
-                beta2: beta2 as f32,
-                rest2: (1.0 - beta2) as f32,
-                eps: eps as f32,
-                keep: if decays {
-                    (1.0 - learning_rate * weight_decay) as f32
-                } else {
-                    1.0
-                },
-                step_size: (learning_rate / correction(beta1)) as f32,
-                root_scale: (1.0 / correction(beta2).sqrt()) as f32,
-            };
+            let rates = rates(name);
             let values = parameters
                 .data_mut(name)
                 .expect("a gradient's name is a parameter's");
@@ -119,19 +133,18 @@ impl AdamW {
 
     /// The state as named tensors for a checkpoint: `first.<name>`, `second.<name>`; the step
     /// count is given by [`AdamW::steps`] and must be kept beside them.
-    pub fn state(&self) -> Parameters {
-        let part = |prefix: &'static str, moments: &Parameters| {
-            moments
-                .tensors
-                .iter()
-                .map(|(name, t)| (format!("{prefix}.{name}"), t.clone()))
-                .collect::<Vec<(String, Tensor)>>()
+    ///
+    /// # Errors
+    /// The device that they lie on failed.
+    pub fn state(&self) -> Result<Parameters> {
+        let part = |prefix: &'static str, moments: &Parameters| -> Result<Vec<(String, Tensor)>> {
+            let copies = moments.copied(moments.tensors.keys())?.tensors.into_iter();
+            Ok(copies
+                .map(|(name, t)| (format!("{prefix}.{name}"), t))
+                .collect())
         };
-        let tensors = part("first", &self.first)
-            .into_iter()
-            .chain(part("second", &self.second))
-            .collect();
-        Parameters { tensors }
+        let first = part("first", &self.first)?.into_iter();
+        Ok(first.chain(part("second", &self.second)?).collect())
     }
 
     /// Restores what [`AdamW::state`] and [`AdamW::steps`] gave.
@@ -145,8 +158,8 @@ impl AdamW {
         step: u64,
     ) -> Result<Self> {
         let mut take = |prefix: &str| -> Result<Parameters> {
-            let mut moments = trained.zeros_like();
-            for (name, moment) in &mut moments.tensors {
+            let mut moments = Parameters::default();
+            for (name, moment) in &trained.tensors {
                 let saved = state
                     .tensors
                     .remove(&format!("{prefix}.{name}"))
@@ -159,9 +172,9 @@ impl AdamW {
                     saved.shape,
                     moment.shape
                 );
-                *moment = saved;
+                moments.tensors.insert(name.clone(), saved);
             }
-            Ok(moments)
+            moments.to_place_of(trained)
         };
         let (first, second) = (take("first")?, take("second")?);
         if let Some(name) = state.tensors.keys().next() {
@@ -174,6 +187,11 @@ impl AdamW {
             second,
         })
     }
+}
+
+/// Whether weight decay acts on a tensor.
+fn decays(name: &str) -> bool {
+    !name.ends_with("norm.weight") && !name.ends_with(".bias")
 }
 
 #[derive(Clone, Copy)]
@@ -203,6 +221,10 @@ vectorised! {
 
 /// The Euclidean norm over all gradients, summed in f64 in a fixed order.
 pub fn gradient_norm(gradients: &Parameters) -> f64 {
+    #[cfg(feature = "device")]
+    if let Some(placed) = gradients.placed() {
+        return device::norm(placed);
+    }
     let mut total = 0.0;
     for tensor in gradients.tensors.values() {
         let parts: Vec<f64> = tensor

@@ -3,22 +3,33 @@
 //! Names and shapes are those of Hugging Face checkpoints (`[out, in]` for linear layers),
 //! listed by [`shapes`] from a [`Config`]. The map is a `BTreeMap`, so every walk over it
 //! (initialisation, optimiser, gradient norm, files) has one order. A gradient map may hold
-//! fewer names than the weights: absent names are frozen.
+//! fewer names than the weights: absent names are frozen. Values lie here or on a device
+//! ([`Parameters::to_device`]); whoever computes with them computes there.
+
+#[cfg(feature = "device")]
+mod device;
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
 
 use crate::config::{Architecture, Config};
-use crate::ops::vector::clear;
+use crate::device::Device;
+use crate::ops::vector::{add_scaled, clear};
+use crate::precision::Precision;
+
+#[cfg(feature = "device")]
+pub(crate) use device::{Number, Placed};
 
 /// A dense row-major f32 array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Sizes, outermost first.
     pub shape: Vec<usize>,
-    /// The values; as many as the product of `shape`.
+    /// The values; as many as the product of `shape`, or none if they lie on a device.
     pub data: Vec<f32>,
 }
 
@@ -35,41 +46,214 @@ impl Tensor {
 /// Named tensors, ordered by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parameters {
-    /// The tensors by checkpoint name.
+    /// The tensors by checkpoint name; shapes alone if the values lie on a device.
     pub tensors: BTreeMap<String, Tensor>,
+    place: Place,
+}
+
+/// Where values lie.
+#[derive(Clone, Debug, Default, PartialEq)]
+enum Place {
+    /// In the tensors themselves.
+    #[default]
+    Host,
+    #[cfg(feature = "device")]
+    Device(Placed),
+}
+
+impl From<BTreeMap<String, Tensor>> for Parameters {
+    fn from(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self {
+            tensors,
+            place: Place::Host,
+        }
+    }
+}
+
+impl FromIterator<(String, Tensor)> for Parameters {
+    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(tensors: I) -> Self {
+        tensors.into_iter().collect::<BTreeMap<_, _>>().into()
+    }
 }
 
 impl Parameters {
     /// Draws fresh weights: norms 1, biases 0, everything else normal with standard
     /// deviation `initializer_range`, each tensor from its own stream keyed by `seed` and name.
     pub fn init(config: &Config, seed: u64) -> Self {
-        let mut tensors = BTreeMap::new();
-        for (name, shape) in shapes(config) {
-            let mut tensor = Tensor::zeros(&shape);
-            if name.ends_with("norm.weight") {
-                tensor.data.fill(1.0);
-            } else if !name.ends_with(".bias") {
-                fill_normal(&mut tensor.data, config.initializer_range, seed, &name);
-            }
-            tensors.insert(name, tensor);
-        }
-        Self { tensors }
+        let tensors: Vec<(String, Tensor)> = shapes(config)
+            .into_par_iter()
+            .map(|(name, shape)| {
+                let mut tensor = Tensor::zeros(&shape);
+                if name.ends_with("norm.weight") {
+                    tensor.data.fill(1.0);
+                } else if !name.ends_with(".bias") {
+                    fill_normal(&mut tensor.data, config.initializer_range, seed, &name);
+                }
+                (name, tensor)
+            })
+            .collect();
+        tensors.into_iter().collect()
     }
 
-    /// Zeros of the same names and shapes.
+    /// Zeros of the same names and shapes, in the same place.
     pub fn zeros_like(&self) -> Self {
-        let tensors = self
-            .tensors
-            .iter()
+        self.zeros_of(|_| true)
+    }
+
+    /// Zeros of some of the names, in the same place: the gradient map of what is trained.
+    pub fn zeros_of(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let wanted = self.tensors.iter().filter(|(name, _)| is_wanted(name));
+        #[cfg(feature = "device")]
+        if let Place::Device(placed) = &self.place {
+            return placed.zeros(wanted);
+        }
+        wanted
             .map(|(name, t)| (name.clone(), Tensor::zeros(&t.shape)))
-            .collect();
-        Self { tensors }
+            .collect()
     }
 
     /// Sets every value to 0.
     pub fn zero(&mut self) {
+        #[cfg(feature = "device")]
+        if let Place::Device(placed) = &mut self.place {
+            return placed.zero();
+        }
         for tensor in self.tensors.values_mut() {
             clear(&mut tensor.data);
+        }
+    }
+
+    /// Adds other tensors of the same names, shapes and place.
+    pub fn add(&mut self, others: &Self) {
+        #[cfg(feature = "device")]
+        if let (Place::Device(placed), Place::Device(others)) = (&mut self.place, &others.place) {
+            return placed.add(others);
+        }
+        for (sum, tensor) in self.tensors.values_mut().zip(others.tensors.values()) {
+            let task = 1 << 15;
+            (sum.data.par_chunks_mut(task), tensor.data.par_chunks(task))
+                .into_par_iter()
+                .for_each(|(sum, other)| add_scaled(sum, 1.0, other));
+        }
+    }
+
+    /// Moves all values to a device; matrices also as the working copies that products in
+    /// `precision` read.
+    ///
+    /// # Errors
+    /// The device has no room for them.
+    #[cfg_attr(not(feature = "device"), allow(unused_mut, unused_variables))]
+    pub fn to_device(mut self, device: &Device, precision: Precision) -> Result<Self> {
+        #[cfg(not(feature = "device"))]
+        match *device {}
+        #[cfg(feature = "device")]
+        {
+            let placed = Placed::upload(device, precision, &mut self.tensors)?;
+            self.place = Place::Device(placed);
+            Ok(self)
+        }
+    }
+
+    /// Moves all values back into the tensors.
+    ///
+    /// # Errors
+    /// The device failed.
+    #[cfg_attr(not(feature = "device"), allow(unused_mut))]
+    pub fn to_host(mut self) -> Result<Self> {
+        #[cfg(feature = "device")]
+        if let Place::Device(placed) = &self.place {
+            placed.download(&mut self.tensors)?;
+            self.place = Place::Host;
+        }
+        Ok(self)
+    }
+
+    /// Moves all values to where those of `other` lie; as masters, without working copies.
+    ///
+    /// # Errors
+    /// The device has no room for them.
+    pub fn to_place_of(self, other: &Self) -> Result<Self> {
+        match other.device() {
+            Some(device) => self.to_device(device, Precision::F32),
+            None => self.to_host(),
+        }
+    }
+
+    /// The device that the values lie on; `None` is here.
+    pub fn device(&self) -> Option<&Device> {
+        match &self.place {
+            Place::Host => None,
+            #[cfg(feature = "device")]
+            Place::Device(placed) => Some(placed.device()),
+        }
+    }
+
+    /// A copy, here, of the tensors of some names.
+    ///
+    /// # Errors
+    /// The device failed.
+    ///
+    /// # Panics
+    /// A name is absent.
+    pub fn copied<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<Self> {
+        names
+            .into_iter()
+            .map(|name| {
+                let tensor = &self.tensors[name];
+                #[cfg(feature = "device")]
+                if let Place::Device(placed) = &self.place {
+                    let (shape, data) = (tensor.shape.clone(), placed.values(name)?);
+                    return Ok((name.clone(), Tensor { shape, data }));
+                }
+                Ok((name.clone(), tensor.clone()))
+            })
+            .collect()
+    }
+
+    /// Takes values that lie here in place of its own, wherever these lie; shapes are the same.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn replace(&mut self, values: Self) -> Result<()> {
+        #[cfg(feature = "device")]
+        if let Place::Device(placed) = &mut self.place {
+            return values
+                .tensors
+                .iter()
+                .try_for_each(|(name, tensor)| placed.replace(name, &tensor.data));
+        }
+        self.tensors.extend(values.tensors);
+        Ok(())
+    }
+
+    /// The same values on a device, not a copy: they cannot be changed while both are there.
+    #[cfg(feature = "device")]
+    pub(crate) fn shared(&self) -> Self {
+        let place = match &self.place {
+            Place::Host => Place::Host,
+            Place::Device(placed) => Place::Device(placed.shared()),
+        };
+        Self {
+            tensors: self.tensors.clone(),
+            place,
+        }
+    }
+
+    /// What lies on a device, if it lies there.
+    #[cfg(feature = "device")]
+    pub(crate) fn placed(&self) -> Option<&Placed> {
+        match &self.place {
+            Place::Host => None,
+            Place::Device(placed) => Some(placed),
+        }
+    }
+
+    /// As [`Parameters::placed`], to write to.
+    #[cfg(feature = "device")]
+    pub(crate) fn placed_mut(&mut self) -> Option<&mut Placed> {
+        match &mut self.place {
+            Place::Host => None,
+            Place::Device(placed) => Some(placed),
         }
     }
 
@@ -103,7 +287,11 @@ impl Parameters {
 
     /// Number of scalars.
     pub fn count(&self) -> usize {
-        self.tensors.values().map(|t| t.data.len()).sum()
+        let sizes = self
+            .tensors
+            .values()
+            .map(|t| t.shape.iter().product::<usize>());
+        sizes.sum()
     }
 }
 

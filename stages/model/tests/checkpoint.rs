@@ -390,7 +390,7 @@ fn optimiser_state_survives_a_file() {
     optimizer.update(&mut a, &gradients, 1e-3, 1.0);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("optimizer.safetensors");
-    safetensors_file::write(&optimizer.state(), &file).unwrap();
+    safetensors_file::write(&optimizer.state().unwrap(), &file).unwrap();
     let state = safetensors_file::read(&file).unwrap();
     let mut restored =
         AdamW::restore(config, &parameters, state.clone(), optimizer.steps()).unwrap();

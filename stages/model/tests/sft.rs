@@ -239,15 +239,13 @@ fn adamw_and_adam_traces() {
     for trace in traces {
         let tensor = |value: &Value| {
             let data = flat(value);
-            let tensors = [(
+            Parameters::from_iter([(
                 "w.weight".to_owned(),
                 Tensor {
                     shape: vec![data.len()],
                     data,
                 },
-            )]
-            .into();
-            Parameters { tensors }
+            )])
         };
         let mut parameters = tensor(&trace["param0"]);
         let config = AdamWConfig {
@@ -259,8 +257,13 @@ fn adamw_and_adam_traces() {
         let mut optimizer = AdamW::new(config, &parameters);
         for step in trace["steps"].as_array().unwrap() {
             // Through a save and a restore at every step, which must change nothing.
-            optimizer =
-                AdamW::restore(config, &parameters, optimizer.state(), optimizer.steps()).unwrap();
+            optimizer = AdamW::restore(
+                config,
+                &parameters,
+                optimizer.state().unwrap(),
+                optimizer.steps(),
+            )
+            .unwrap();
             optimizer.update(
                 &mut parameters,
                 &tensor(&step["grad"]),

@@ -47,21 +47,30 @@ impl Best {
     }
 
     /// Takes the weights of a round if none was as good.
-    pub fn offer(&mut self, round: Round, trainer: &Trainer) {
+    ///
+    /// # Errors
+    /// The device that they lie on failed.
+    pub fn offer(&mut self, round: Round, trainer: &Trainer) -> Result<()> {
         let better = self
             .found
             .as_ref()
             .is_none_or(|(best, _)| round.loss < best.loss);
         if self.keep == Keep::Best && round.updates > 0 && round.loss.is_finite() && better {
-            self.found = Some((round, trainer.trained()));
+            self.found = Some((round, trainer.trained()?));
         }
+        Ok(())
     }
 
     /// Puts the best weights in place of the last; says which, if these are others.
-    pub fn finish(self, parameters: &mut Parameters) -> Option<Round> {
-        let (round, weights) = self.found?;
-        parameters.tensors.extend(weights.tensors);
-        Some(round)
+    ///
+    /// # Errors
+    /// The device that they lie on failed.
+    pub fn finish(self, parameters: &mut Parameters) -> Result<Option<Round>> {
+        let Some((round, weights)) = self.found else {
+            return Ok(None);
+        };
+        parameters.replace(weights)?;
+        Ok(Some(round))
     }
 
     /// Writes into a checkpoint.

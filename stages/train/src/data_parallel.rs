@@ -12,9 +12,7 @@ use crate::settings::Optimisation;
 use crate::trainer::Trainer;
 use crate::training_loop::{Objective, Sums};
 use anyhow::{Result, ensure};
-use model::ops::vector::add_scaled;
 use model::parameters::Parameters;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// What processes that train together do with one another.
@@ -129,15 +127,18 @@ impl<'a> Shares<'a> {
                     objective.accumulate(parameters, gradients, rows, scale)?,
                 );
             }
+            add_sums(&mut sums, objective.outstanding()?);
             Ok(Some(sums))
         };
         let Some(sums) = walk(own, gradients, &mut self.spare, 0, &mut part)? else {
             return Ok(None);
         };
         if size > 1 {
-            for tensor in gradients.tensors.values_mut() {
+            let mut summed = gradients.copied(gradients.tensors.keys())?;
+            for tensor in summed.tensors.values_mut() {
                 self.collective.sum(&mut tensor.data);
             }
+            gradients.replace(summed)?;
         }
         Ok(Some(tree_sum(self.collective.gather(sums), &add_sums)))
     }
@@ -168,12 +169,7 @@ fn walk(
         upper.zero();
     }
     let found = walk(middle..shares.end, &mut upper, spare, level + 1, part)?;
-    for (sum, tensor) in gradients.tensors.values_mut().zip(upper.tensors.values()) {
-        let task = 1 << 15;
-        (sum.data.par_chunks_mut(task), tensor.data.par_chunks(task))
-            .into_par_iter()
-            .for_each(|(sum, upper)| add_scaled(sum, 1.0, upper));
-    }
+    gradients.add(&upper);
     spare[level] = upper;
     Ok(found.map(|upper| {
         add_sums(&mut sums, upper);

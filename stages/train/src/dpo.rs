@@ -14,7 +14,7 @@ pub mod objective;
 
 use crate::examples::Encoder;
 use crate::pairs::{self, Pair};
-use crate::settings::How;
+use crate::settings::{How, place};
 use crate::training_loop;
 use crate::training_settings;
 use crate::tuning::{self, Lora, Pass, Train};
@@ -170,6 +170,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         ctx.seed(),
     )?;
     tuned.workspace = how.workspace(what.precision);
+    let device = how.device(ctx)?;
+    let parameters = place(parameters, device.as_ref(), what.precision)?;
     let mut objective = Preference::new(tuned, what.options(), what.batch_size as usize);
     let reference = reference(ctx, &mut objective, &parameters, &loaded)?;
     let (train, validation) = reference.split_at(loaded.train.len());

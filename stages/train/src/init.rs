@@ -42,6 +42,9 @@ pub struct What {
     pub tie_embeddings: Option<bool>,
     /// Standard deviation of the drawn weights; 0.02 if absent.
     pub initializer_range: Option<f64>,
+    /// Rows of the embedding; as many as the tokenizer has ids if absent. More give a small
+    /// tokenizer the weights of a large one.
+    pub vocab_size: Option<u64>,
 }
 
 impl What {
@@ -60,7 +63,7 @@ impl What {
         let heads = size(self.heads, (hidden_size / 64).max(1));
         Config {
             architecture: Architecture::Llama,
-            vocab_size,
+            vocab_size: size(self.vocab_size, vocab_size),
             hidden_size,
             intermediate_size: size(
                 self.intermediate_size,
@@ -189,6 +192,13 @@ fn scratch(what: &What, tokenizer: &Path, ctx: &Ctx) -> Result<Checkpoint> {
     let loaded = Tokenizer::load(&tokenizer.join("tokenizer.json"))?;
     let special = SpecialTokens::read(tokenizer, &loaded)?;
     let mut config = what.config(loaded.id_bound());
+    ensure!(
+        config.vocab_size >= loaded.id_bound(),
+        "vocab_size is {}, and {} has ids up to {}: give the embedding at least as many rows",
+        config.vocab_size,
+        ctx.label("tokenizer"),
+        loaded.id_bound() - 1
+    );
     config.bos_token = special.bos;
     config.pad_token = special.pad;
     config.eos_tokens = vec![special.eos.with_context(|| {

@@ -11,6 +11,7 @@ pub mod data_parallel;
 pub mod dpo;
 pub mod examples;
 pub mod init;
+pub mod memory;
 pub mod metrics;
 pub mod next_token;
 pub mod numerics;

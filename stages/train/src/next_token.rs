@@ -7,7 +7,7 @@
 
 use crate::examples::{self, Encoder, Examples, Form};
 use crate::packing::{bucket, pack};
-use crate::settings::{How, Optimisation};
+use crate::settings::{How, Optimisation, place};
 use crate::training_loop::{self, Objective, Sums};
 use anyhow::Result;
 use engine::Ctx;
@@ -84,10 +84,18 @@ impl Objective for NextToken {
         scale: f64,
     ) -> Result<Sums> {
         let batch = self.train.batch(rows.iter().flatten())?;
-        let nll =
-            self.network
-                .train_nll(parameters, gradients, &batch, scale, &mut self.workspace)?;
+        self.network
+            .train_nll_later(parameters, gradients, &batch, scale, &mut self.workspace)?;
+        Ok(Sums::new())
+    }
+
+    fn outstanding(&mut self) -> Result<Sums> {
+        let nll = self.network.nll_so_far(&mut self.workspace)?;
         Ok(Sums::from([("loss", nll.sum)]))
+    }
+
+    fn network(&self) -> &Network {
+        &self.network
     }
 
     fn evaluate(
@@ -138,6 +146,8 @@ pub struct Task {
 pub fn run(task: Task, settings: &Optimisation, how: &How, ctx: &Ctx) -> Result<()> {
     let folder = ctx.input("model")?;
     let Checkpoint { config, parameters } = Checkpoint::load(folder)?;
+    let device = how.device(ctx)?;
+    let parameters = place(parameters, device.as_ref(), settings.precision)?;
     let encoder = Encoder::load(folder, &config)?;
     let longest = task.max_tokens.min(config.max_positions);
     let loaded = examples::load(ctx, &encoder, task.form, longest, task.validation_share)?;
@@ -155,7 +165,7 @@ pub fn run(task: Task, settings: &Optimisation, how: &How, ctx: &Ctx) -> Result<
     outcome.metrics.write(&ctx.output("metrics"))?;
     Checkpoint {
         config,
-        parameters: outcome.parameters,
+        parameters: outcome.parameters.to_host()?,
     }
     .save(&ctx.output("model"), Some(folder))
 }

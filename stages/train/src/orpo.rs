@@ -12,7 +12,7 @@ pub mod objective;
 
 use crate::examples::Encoder;
 use crate::pairs;
-use crate::settings::How;
+use crate::settings::{How, place};
 use crate::training_loop;
 use crate::training_settings;
 use crate::tuning::{self, Lora, Train};
@@ -110,6 +110,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         ctx.seed(),
     )?;
     tuned.workspace = how.workspace(what.precision);
+    let device = how.device(ctx)?;
+    let parameters = place(parameters, device.as_ref(), what.precision)?;
     let options = Options {
         lambda: what.lambda,
         sft: what.likelihood,

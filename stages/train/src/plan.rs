@@ -33,6 +33,8 @@ pub struct Length {
     pub steps: u64,
     /// Tokens that pass through the network, without validation.
     pub tokens: u64,
+    /// Tokens of the largest micro-batch.
+    pub largest_batch: u64,
 }
 
 /// Walks over all windows of a run; `visit` gets the update's number and may end the walk with
@@ -77,7 +79,11 @@ pub fn length(objective: &mut impl Objective, settings: &Optimisation, seed: u64
     let mut length = Length::default();
     let Ok(()) = walk(objective, settings, seed, |objective, _, window| {
         length.steps += 1;
-        length.tokens += window.iter().map(|row| objective.tokens(row)).sum::<u64>();
+        for rows in window.chunks(settings.batch_size as usize) {
+            let tokens = rows.iter().map(|row| objective.tokens(row)).sum::<u64>();
+            length.tokens += tokens;
+            length.largest_batch = length.largest_batch.max(tokens);
+        }
         Ok::<(), std::convert::Infallible>(())
     });
     length

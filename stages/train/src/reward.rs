@@ -14,7 +14,7 @@ pub mod objective;
 
 use crate::examples::Encoder;
 use crate::pairs;
-use crate::settings::How;
+use crate::settings::{How, place};
 use crate::training_loop;
 use crate::training_settings;
 use crate::tuning::{self, Lora, Train};
@@ -136,6 +136,8 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
         ctx.seed(),
     )?;
     tuned.workspace = how.workspace(what.precision);
+    let device = how.device(ctx)?;
+    let parameters = place(parameters, device.as_ref(), what.precision)?;
     let options = Options {
         margin: what.margin,
         centering: what.centering,

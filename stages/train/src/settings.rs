@@ -2,12 +2,16 @@
 //!
 //! A stage declares its `What` with `training_settings!`, which puts its own fields behind the
 //! shared ones: a recipe sees one flat section, and an unknown key is an error with its place.
-//! [`How`] never changes a byte of the result.
+//! [`How`] never changes a byte of the result, but for `device`: kinds of processors round
+//! differently, and a result's trace says which one made it.
 
 use crate::best::Keep;
-use engine::Invalid;
+use anyhow::Context as _;
+use engine::{Ctx, Invalid};
+use model::device::{self, Choice, Device};
 use model::network::Workspace;
 use model::optimizer::{AdamWConfig, cosine_learning_rate};
+use model::parameters::Parameters;
 use model::precision::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -132,12 +136,14 @@ impl Optimisation {
     }
 }
 
-/// Settings that never change the result.
+/// Settings that never change the result, but for its last bits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct How {
     /// Threads; 0 = as many as there are cores.
     pub threads: usize,
+    /// Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`; if absent, as `--device` says.
+    pub device: Option<Choice>,
     /// Updates between checkpoints; 0 = by time alone.
     pub checkpoint_every_steps: u64,
     /// Seconds between checkpoints; 0 = by steps alone.
@@ -151,6 +157,7 @@ impl Default for How {
     fn default() -> Self {
         Self {
             threads: 0,
+            device: None,
             checkpoint_every_steps: 0,
             checkpoint_every_s: 120.0,
             recompute: false,
@@ -164,10 +171,27 @@ impl How {
         Workspace::with(precision, self.recompute)
     }
 
+    /// Opens the device that is asked for and notes what computes; `None` is the CPU.
+    ///
+    /// # Errors
+    /// The device is not there.
+    pub fn device(&self, ctx: &Ctx) -> anyhow::Result<Option<Device>> {
+        let opened = self.device.unwrap_or_default().open()?;
+        if let Some(note) = opened.note {
+            ctx.info(note);
+        }
+        let name = opened.device.as_ref().map(device::name);
+        if let Some(name) = &name {
+            ctx.info(format!("computing on {name}"));
+        }
+        ctx.note_platform("device", name.as_deref().unwrap_or("cpu"));
+        Ok(opened.device)
+    }
+
     /// Runs `work` on the asked number of threads.
     ///
     /// # Errors
-    /// The threads cannot be started, or what `work` returns.
+    /// The threads cannot be started, a device failed, or what `work` returns.
     pub fn on_threads<T: Send>(
         &self,
         work: impl FnOnce() -> anyhow::Result<T> + Send,
@@ -175,8 +199,38 @@ impl How {
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .build()?
-            .install(work)
+            .install(|| device::catching(work))
+            .map_err(|error| {
+                if !device::is_failure(&error) {
+                    return error;
+                }
+                error.context(
+                    "the device failed; the last checkpoint is kept, and the same command goes on \
+                     from there, perhaps with smaller micro-batches or how.recompute = true",
+                )
+            })
     }
+}
+
+/// Moves weights to a device, if there is one to train them on.
+///
+/// # Errors
+/// It has no room for them.
+pub fn place(
+    parameters: Parameters,
+    device: Option<&Device>,
+    precision: Precision,
+) -> anyhow::Result<Parameters> {
+    let Some(device) = device else {
+        return Ok(parameters);
+    };
+    let gigabytes = 4e-9 * parameters.count() as f64;
+    parameters.to_device(device, precision).with_context(|| {
+        format!(
+            "{gigabytes:.2} GB of weights do not fit on {}",
+            device::name(device)
+        )
+    })
 }
 
 /// Declares a stage's settings: the shared ones with this stage's defaults, then its own.

@@ -2,11 +2,12 @@
 //!
 //! Driven by `training_loop`, and directly by algorithms with a loop of their own (PPO).
 //! Frozen parameters have no gradient, no moments and no place in a checkpoint: they come
-//! from the run's input again.
+//! from the run's input again. All of it lies where the weights lie, here or on a device;
+//! checkpoints are the same files, so that a run may be resumed elsewhere.
 
 use anyhow::{Context as _, Result, ensure};
 use model::optimizer::{AdamW, AdamWConfig, clip_coefficient, gradient_norm};
-use model::parameters::{Parameters, Tensor};
+use model::parameters::Parameters;
 use model::safetensors_file;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -35,11 +36,7 @@ impl Trainer {
         adamw: AdamWConfig,
         max_grad_norm: f64,
     ) -> Self {
-        let trained = parameters.tensors.iter().filter(|(name, _)| trains(name));
-        let zeros = |tensor: &Tensor| Tensor::zeros(&tensor.shape);
-        let gradients = Parameters {
-            tensors: trained.map(|(name, t)| (name.clone(), zeros(t))).collect(),
-        };
+        let gradients = parameters.zeros_of(trains);
         let optimizer = AdamW::new(adamw, &gradients);
         Self {
             parameters,
@@ -73,14 +70,12 @@ impl Trainer {
         Ok(norm)
     }
 
-    /// A copy of the trained weights.
-    pub fn trained(&self) -> Parameters {
-        let names = self.gradients.tensors.keys();
-        Parameters {
-            tensors: names
-                .map(|name| (name.clone(), self.parameters.tensors[name].clone()))
-                .collect(),
-        }
+    /// A copy, here, of the trained weights.
+    ///
+    /// # Errors
+    /// The device that they lie on failed.
+    pub fn trained(&self) -> Result<Parameters> {
+        self.parameters.copied(self.gradients.tensors.keys())
     }
 
     /// Writes trained weights and moments into a checkpoint.
@@ -88,8 +83,8 @@ impl Trainer {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        safetensors_file::write(&self.trained(), &dir.join("trained.safetensors"))?;
-        safetensors_file::write(&self.optimizer.state(), &dir.join("moments.safetensors"))?;
+        safetensors_file::write(&self.trained()?, &dir.join("trained.safetensors"))?;
+        safetensors_file::write(&self.optimizer.state()?, &dir.join("moments.safetensors"))?;
         let state = State {
             updates: self.optimizer.steps(),
         };
@@ -123,7 +118,7 @@ impl Trainer {
             safetensors_file::read(&dir.join("moments.safetensors")).with_context(named)?;
         self.optimizer = AdamW::restore(self.adamw, &self.gradients, moments, state.updates)
             .with_context(named)?;
-        self.parameters.tensors.extend(trained.tensors);
+        self.parameters.replace(trained)?;
         self.gradients.zero();
         Ok(())
     }

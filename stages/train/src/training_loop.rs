@@ -8,12 +8,14 @@
 
 use crate::best::{Best, Keep, Round};
 use crate::data_parallel::{OneProcess, Shares};
+use crate::memory;
 use crate::metrics::{Metrics, peak_memory_bytes};
 use crate::plan;
 use crate::settings::{How, Optimisation};
 use crate::trainer::Trainer;
 use anyhow::{Result, ensure};
 use engine::{Ctx, Interrupted};
+use model::network::Network;
 use model::parameters::Parameters;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -60,6 +62,18 @@ pub trait Objective {
         scale: f64,
     ) -> Result<Sums>;
 
+    /// Sums that [`Objective::accumulate`] left on a device, so that it need not be waited for
+    /// after each call; asked at the end of a share.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn outstanding(&mut self) -> Result<Sums> {
+        Ok(Sums::new())
+    }
+
+    /// The network that rows pass through.
+    fn network(&self) -> &Network;
+
     /// Measures the model on held-out data, under names that begin with `validation_`; `stop`
     /// says that the answer is no longer wanted.
     ///
@@ -81,7 +95,7 @@ pub trait Objective {
 
 /// What a run ends with.
 pub struct Outcome {
-    /// The trained weights, and the frozen ones as they were.
+    /// The trained weights, and the frozen ones as they were, where they were.
     pub parameters: Parameters,
     /// All that was measured.
     pub metrics: Metrics,
@@ -109,6 +123,20 @@ pub fn train<O: Objective>(
         total.steps, total.tokens
     ));
     let trains = |name: &str| objective.trains(name);
+    if let Some(device) = start.device() {
+        let need = memory::Need {
+            ranks: settings.ranks,
+            tokens: total.largest_batch,
+            ..memory::need(
+                objective.network().config(),
+                &start,
+                trains,
+                settings.precision,
+                how.recompute,
+            )
+        };
+        need.check(device, need.weight_bytes())?;
+    }
     let trainer = Trainer::new(start, trains, settings.adamw, settings.max_grad_norm);
     let metrics = Metrics::new(ctx.log_dir())?;
     let mut run = Run {
@@ -151,7 +179,7 @@ pub fn train<O: Objective>(
         ctx.metric("eval_loss", loss);
     }
     let mut parameters = run.trainer.parameters;
-    if let Some(Round { updates, loss }) = run.best.finish(&mut parameters) {
+    if let Some(Round { updates, loss }) = run.best.finish(&mut parameters)? {
         ctx.info(format!(
             "kept the weights after {updates} updates, of eval_loss {loss:.4}"
         ));
@@ -241,6 +269,11 @@ impl Run<'_> {
         self.tokens_seen += tokens;
         let speed = self.tokens_seen as f64 / self.spent.as_secs_f64().max(1e-9);
         self.metrics.log_only(done, "tokens_per_s", speed)?;
+        if let Some(device) = self.trainer.parameters.device() {
+            let bytes = model::device::memory(device)?.peak_bytes;
+            self.metrics
+                .log_only(done, "device_peak_memory_bytes", bytes as f64)?;
+        }
         if let Some(bytes) = peak_memory_bytes() {
             self.metrics
                 .log_only(done, "peak_memory_bytes", bytes as f64)?;
@@ -285,7 +318,7 @@ impl Run<'_> {
         );
         if let Some(loss) = loss {
             let updates = done;
-            self.best.offer(Round { updates, loss }, &self.trainer);
+            self.best.offer(Round { updates, loss }, &self.trainer)?;
         }
         for (name, value) in measured {
             self.metrics.record(done, name, value)?;

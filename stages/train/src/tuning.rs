@@ -11,7 +11,7 @@ use model::batch::Batch;
 use model::checkpoint::Checkpoint;
 use model::config::Config;
 use model::lora::{self, Adapter, DropoutDraw, LoraConfig, Targets};
-use model::network::{Network, Workspace};
+use model::network::{LogProbGradient, Network, ValueHead, Workspace};
 use model::parameters::Parameters;
 use model::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -222,13 +222,22 @@ impl Tuned {
         );
     }
 
-    /// Adds gradients for `dL/d hidden` alone, as [`Tuned::backward`].
-    pub fn backward_hidden(
+    /// A number for every token, after [`Tuned::forward`].
+    pub fn values(&mut self, parameters: &Parameters, head: ValueHead, pass: Pass) -> Vec<f32> {
+        let weights = weights(parameters, self.adapter.as_ref(), self.dropout, pass);
+        self.network.values(weights, head, &mut self.workspace)
+    }
+
+    /// Adds gradients for `dL/d value` of every token, and for `dL/d log_probs` if there are any;
+    /// as [`Tuned::backward`].
+    pub fn backward_values(
         &mut self,
         parameters: &Parameters,
         gradients: &mut Parameters,
         batch: &Batch,
-        d_hidden: &[f32],
+        head: ValueHead,
+        d_values: &[f32],
+        log_probs: Option<LogProbGradient>,
     ) {
         let weights = weights(
             parameters,
@@ -236,8 +245,10 @@ impl Tuned {
             self.dropout,
             Pass::Training,
         );
-        self.network
-            .backward_hidden(weights, gradients, batch, d_hidden, &mut self.workspace);
+        let workspace = &mut self.workspace;
+        self.network.backward_values(
+            weights, gradients, batch, head, d_values, log_probs, workspace,
+        );
     }
 }
 
@@ -262,7 +273,7 @@ fn weights<'a>(
 pub fn write(ctx: &Ctx, tuned: &Tuned, parameters: Parameters, start: &Path) -> Result<()> {
     let mut checkpoint = Checkpoint {
         config: tuned.network.config().clone(),
-        parameters,
+        parameters: parameters.to_host()?,
     };
     let folder = ctx.output("adapter");
     if let Some(adapter) = tuned.adapter() {

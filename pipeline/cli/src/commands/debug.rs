@@ -4,15 +4,16 @@
 //! One file per quantity; `padded` reads the batches that transformers writes, `loaded` the
 //! model. Nothing here is an artifact: files are read and written where the caller says.
 
+mod bench_step;
 pub(super) mod loaded;
 mod logits;
 mod loss;
 mod padded;
 
-use crate::exit::Exit;
-use clap::{Args, Subcommand};
+use crate::{args::Args, exit::Exit};
+use clap::Subcommand;
 
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct DebugArgs {
     /// Which numbers.
     #[command(subcommand)]
@@ -25,11 +26,15 @@ enum DebugAction {
     Logits(logits::LogitsArgs),
     /// A loss with its parts and gradients.
     Loss(loss::LossArgs),
+    /// How long steps of training and sampling take, on a model with random weights.
+    #[command(hide = true)]
+    BenchStep(bench_step::BenchStepArgs),
 }
 
 /// Computes what is asked for.
-pub(super) fn debug(args: &DebugArgs) -> anyhow::Result<Exit> {
+pub(super) fn debug(all: &Args, args: &DebugArgs) -> anyhow::Result<Exit> {
     match &args.action {
+        DebugAction::BenchStep(args) => bench_step::bench_step(all.device, args),
         DebugAction::Logits(args) => logits::logits(args),
         DebugAction::Loss(args) => loss::loss(args),
     }

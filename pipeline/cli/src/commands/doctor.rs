@@ -1,5 +1,7 @@
 //! `iota doctor`: what this machine offers to the program, and what is missing.
 
+mod gpu;
+
 use super::{open, say};
 use crate::{
     args::{Args, DoctorArgs},
@@ -15,6 +17,9 @@ struct Check {
 }
 
 pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<Exit> {
+    if doctor.gpu_selftest {
+        return gpu::self_test(args.device, doctor.json);
+    }
     let store = open(args)?;
     let mut checks = Vec::new();
     for (name, program, flag, is_needed) in [
@@ -57,6 +62,7 @@ pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<Exit> {
         good: true,
         detail: cores.to_string(),
     });
+    checks.push(gpu::check(args.device));
     let good = checks.iter().all(|check| check.good);
     if doctor.json {
         let list: Vec<_> = checks

@@ -2,6 +2,7 @@
 
 mod accept;
 pub(crate) mod debug;
+mod device;
 mod diff;
 mod doctor;
 pub(crate) mod export;
@@ -54,7 +55,7 @@ pub(crate) fn dispatch(args: &Args) -> anyhow::Result<Exit> {
         Some(Command::Fetch(fetch)) => fetch::fetch(fetch),
         Some(Command::Export(export)) => export::export(export),
         Some(Command::Serve(serve)) => serve::serve(serve),
-        Some(Command::Debug(debug)) => debug::debug(debug),
+        Some(Command::Debug(debug)) => debug::debug(args, debug),
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn seeds(args: &Args, seeds_args: &SeedsArgs) -> anyhow::Result<Exit>
         recipe_args.overrides.push(format!("seed={seed}"));
         let mut recipe = load(&recipe_args, &registry)?;
         recipe.name = format!("{}-seed-{seed}", recipe.name);
+        super::device::set(&mut recipe, args.device)?;
         let mut nodes = recipe
             .nodes
             .iter()

@@ -43,6 +43,7 @@ impl Program {
             .args(args)
             .env("IOTA_ARTIFACTS", self.artifacts())
             .env("IOTA_RECIPE", "tiny")
+            .env("IOTA_DEVICE", "cpu")
             .env_remove("IOTA_FAULT")
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .stdin(Stdio::null())

@@ -6,11 +6,14 @@
 use super::asking::{Answer, Ask, Asking};
 use super::collect::Collector;
 use super::{How, What};
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use engine::Ctx;
 use model::checkpoint::Checkpoint;
-use model::generate::{Decoder, Limits, Queue, Request, Sample, Settings, Task};
+use model::device::{self, Choice, Opened};
+use model::generate::{Decoder, Form, Limits, Queue, Request, Sample, Settings, Task};
 use model::network::Network;
+use model::parameters::Parameters;
+use model::precision::Precision;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ pub(super) struct Here {
 impl Here {
     pub(super) fn new(what: &What, how: &How, asking: &Asking, ctx: &Ctx) -> Result<Self> {
         let Checkpoint { config, parameters } = Checkpoint::load(ctx.input("model")?)?;
+        let parameters = place(parameters, what.weights, how, ctx)?;
         let settings = Settings {
             sampling: what.sampling(),
             stop_strings: what.stop.clone(),
@@ -89,6 +93,36 @@ impl Here {
         );
         Ok(())
     }
+}
+
+/// Moves weights to where they are to be sampled from, and notes what that is.
+fn place(parameters: Parameters, form: Form, how: &How, ctx: &Ctx) -> Result<Parameters> {
+    let choice = how.device.unwrap_or_default();
+    let precision = match form {
+        Form::F32 => Some(Precision::F32),
+        Form::Bf16 => Some(Precision::Bf16),
+        Form::Int8 => None,
+    };
+    let opened = if precision.is_none() && choice == Choice::Auto {
+        Opened::default()
+    } else {
+        choice.open()?
+    };
+    if let Some(note) = opened.note {
+        ctx.info(note);
+    }
+    let Some(device) = opened.device else {
+        ctx.note_platform("device", "cpu");
+        return Ok(parameters);
+    };
+    let precision = precision
+        .context("weights = \"int8\" is how the CPU keeps them: say \"bf16\", or --device cpu")?;
+    let name = device::name(&device);
+    ctx.info(format!("computing on {name}"));
+    ctx.note_platform("device", &name);
+    parameters
+        .to_device(&device, precision)
+        .with_context(|| format!("the model does not fit on {name}"))
 }
 
 fn request(ask: &Ask<'_>) -> Request {

@@ -59,7 +59,7 @@ impl Cache {
                 return false;
             };
             if let Some(page) = self.pages.get_mut(index) {
-                own.data.copy_from(&page.data);
+                pool.copy(&mut own, page);
                 *page = Arc::new(own);
             } else {
                 self.pages.push(Arc::new(own));
@@ -82,6 +82,8 @@ impl Cache {
         match page.data {
             Numbers::Full(_) => store::<f32>(page, config, at, key, value),
             Numbers::Brief(_) => store::<Brief>(page, config, at, key, value),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("a device stores them itself"),
         }
     }
 
@@ -89,6 +91,15 @@ impl Cache {
     pub(super) fn is_brief(&self) -> bool {
         let first = self.pages.first();
         first.is_some_and(|page| matches!(page.data, Numbers::Brief(_)))
+    }
+
+    /// Numbers of its pages on a device, position 0 first.
+    #[cfg(feature = "device")]
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.pages.iter().map(|page| match page.data {
+            Numbers::Elsewhere(number) => number,
+            _ => unreachable!("pages of a device"),
+        })
     }
 
     /// The pages of positions `0..length`, each with how many of its positions are among them.

@@ -12,6 +12,8 @@ use anyhow::{Result, ensure};
 use super::attend::attend;
 use super::cache::{Cache, Place};
 use super::linear::{Buffers, Form, Linear};
+#[cfg(feature = "device")]
+use super::slot::Slot;
 use crate::config::Config;
 use crate::lora::Adapter;
 use crate::network::Network;
@@ -32,6 +34,9 @@ pub struct Decoder {
     norm: Vec<f32>,
     head: Linear,
     adapters: Vec<String>,
+    /// In place of all weights above, where these lie on a device.
+    #[cfg(feature = "device")]
+    device: Option<super::device::DeviceDecoder>,
 }
 
 struct Block {
@@ -65,10 +70,29 @@ pub(super) struct Scratch {
     product: Vec<f32>,
     scores: Vec<f32>,
     buffers: Buffers,
+    #[cfg(feature = "device")]
+    device: super::device::Scratch,
+}
+
+#[cfg(feature = "device")]
+impl Scratch {
+    /// The buffers of a device.
+    pub(super) fn on_device(&mut self) -> &mut super::device::Scratch {
+        &mut self.device
+    }
+
+    /// The number of a sequence's seat on the device, of `seats`; the device learns how to go on
+    /// with it if it has none.
+    pub(super) fn seat<T>(&mut self, slot: &mut Slot<T>, seats: usize, decoder: &Decoder) -> u32 {
+        let device = decoder.on_device().expect("only a device has seats");
+        crate::device::demand(device.seat(slot, seats, &mut self.device))
+    }
 }
 
 impl Decoder {
-    /// Lays out the weights of a language model, with an adapter that is on put into them.
+    /// Lays out the weights of a language model, with an adapter that is on put into them. Weights
+    /// on a device stay as they lie, and the adapter beside them; the form is then that of the
+    /// products they were placed for.
     ///
     /// # Panics
     /// The network is a reward model, which has no language-model head.
@@ -83,6 +107,23 @@ impl Decoder {
     pub fn in_form<'a>(form: Form, network: &Network, weights: impl Into<Weights<'a>>) -> Self {
         let weights = weights.into();
         let config = network.config().clone();
+        #[cfg(feature = "device")]
+        if weights.parameters.device().is_some() {
+            return Self {
+                rotary: Table::new(&Config {
+                    max_positions: 1,
+                    ..config.clone()
+                }),
+                embedding: Vec::new(),
+                blocks: Vec::new(),
+                norm: Vec::new(),
+                head: Linear::new(Form::F32, &[], config.hidden_size),
+                form,
+                adapters: Vec::new(),
+                device: Some(super::device::DeviceDecoder::new(network, weights)),
+                config,
+            };
+        }
         let names = network.names();
         let (width, query) = (config.hidden_size, config.query_width());
         let data = |name: &str| weights.data(name);
@@ -116,7 +157,31 @@ impl Decoder {
             config,
             form,
             adapters: Vec::new(),
+            #[cfg(feature = "device")]
+            device: None,
         }
+    }
+
+    /// What decodes on a device, if that is where the weights lie.
+    #[cfg(feature = "device")]
+    pub(super) fn on_device(&self) -> Option<&super::device::DeviceDecoder> {
+        self.device.as_ref()
+    }
+
+    /// Whether one worker has all sequences.
+    #[cfg(feature = "device")]
+    pub(super) fn is_alone(&self) -> bool {
+        self.device.is_some()
+    }
+
+    /// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
+    #[cfg_attr(not(feature = "device"), allow(clippy::unused_self))]
+    pub(super) fn chunk(&self) -> usize {
+        #[cfg(feature = "device")]
+        if self.device.is_some() {
+            return 512;
+        }
+        48
     }
 
     /// Adds an adapter that acts on the requests that name its number, the number of adapters
@@ -130,6 +195,12 @@ impl Decoder {
         parameters: &Parameters,
         adapter: &Adapter,
     ) -> Result<usize> {
+        #[cfg(feature = "device")]
+        ensure!(
+            self.device.is_none(),
+            "several adapters beside one model are for the CPU: say --device cpu, or put adapter {}              into the weights (`iota export --adapter`)",
+            adapter.name()
+        );
         ensure!(
             adapter.tensors().all(|name| name.contains(".lora_")),
             "adapter {} trains whole modules beside its factors: put it into the weights \
@@ -206,6 +277,7 @@ impl Decoder {
             product,
             scores,
             buffers,
+            ..
         } = scratch;
         x.clear();
         for row in rows {

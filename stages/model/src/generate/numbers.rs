@@ -21,6 +21,9 @@ pub(super) struct Brief(u16);
 pub(super) enum Numbers {
     Full(Vec<f32>),
     Brief(Vec<Brief>),
+    /// On a device, at the place of this number.
+    #[cfg(feature = "device")]
+    Elsewhere(u32),
 }
 
 impl Numbers {
@@ -58,6 +61,8 @@ impl Kept for f32 {
         match numbers {
             Numbers::Full(values) => values,
             Numbers::Brief(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 
@@ -65,6 +70,8 @@ impl Kept for f32 {
         match numbers {
             Numbers::Full(values) => values,
             Numbers::Brief(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 }
@@ -87,6 +94,8 @@ impl Kept for Brief {
         match numbers {
             Numbers::Brief(values) => values,
             Numbers::Full(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 
@@ -94,6 +103,8 @@ impl Kept for Brief {
         match numbers {
             Numbers::Brief(values) => values,
             Numbers::Full(_) => unreachable!("the caller looked"),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("the caller looked"),
         }
     }
 }

@@ -38,6 +38,8 @@ impl Packed {
             match &mut panels {
                 Numbers::Full(panels) => spread(&mut panels[first..], row),
                 Numbers::Brief(panels) => spread(&mut panels[first..], row),
+                #[cfg(feature = "device")]
+                Numbers::Elsewhere(_) => unreachable!("panels are here"),
             }
         }
         Self {
@@ -56,6 +58,8 @@ impl Packed {
         match &self.panels {
             Numbers::Full(panels) => size_of_val(&panels[..]),
             Numbers::Brief(panels) => size_of_val(&panels[..]),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => 0,
         }
     }
 
@@ -79,6 +83,8 @@ impl Packed {
         match &self.panels {
             Numbers::Full(panels) => multiply_full(y, scratch, panels, sizes),
             Numbers::Brief(panels) => multiply_brief(y, scratch, panels, sizes),
+            #[cfg(feature = "device")]
+            Numbers::Elsewhere(_) => unreachable!("panels are here"),
         }
     }
 }

@@ -8,12 +8,16 @@
 
 use std::sync::{Arc, Mutex};
 
+#[cfg(feature = "device")]
+use super::device::Pages;
 use super::linear::Form;
 use super::numbers::Numbers;
 use crate::config::Config;
 
-/// Positions of a page.
+/// Positions of a page; a device's have as many.
 pub(super) const PAGE: usize = 32;
+#[cfg(feature = "device")]
+const _: () = assert!(PAGE == gpu::ops::paged::PAGE);
 
 /// Keys and values of some positions; contents are whatever was there before.
 pub(super) struct Page {
@@ -34,6 +38,9 @@ pub(super) struct Pool {
     page_numbers: usize,
     limit: usize,
     state: Mutex<State>,
+    /// Where the numbers are, if not here.
+    #[cfg(feature = "device")]
+    device: Option<Pages>,
 }
 
 #[derive(Default)]
@@ -52,7 +59,56 @@ impl Pool {
             page_numbers,
             limit: (bytes / (page_numbers * number_bytes(brief))).max(1),
             state: Mutex::default(),
+            #[cfg(feature = "device")]
+            device: None,
         })
+    }
+
+    /// A pool of pages on a device, of at most so many.
+    #[cfg(feature = "device")]
+    pub(super) fn on_device(config: &Config, pages: Pages, limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            brief: pages.is_bf16(),
+            page_numbers: 2 * config.layers * config.kv_width() * PAGE,
+            limit,
+            state: Mutex::default(),
+            device: Some(pages),
+        })
+    }
+
+    /// The pages on a device, if they are there.
+    #[cfg(feature = "device")]
+    pub(super) fn pages(&self) -> Option<&Pages> {
+        self.device.as_ref()
+    }
+
+    /// The numbers of the page that is made next, after so many.
+    fn fresh(&self, #[cfg_attr(not(feature = "device"), allow(unused))] made: usize) -> Numbers {
+        #[cfg(feature = "device")]
+        if let Some(pages) = &self.device {
+            let there = if pages.has(made) {
+                Ok(())
+            } else {
+                Err(anyhow::anyhow!(
+                    "there is no room for the keys and values of waiting sequences: raise cache_mb"
+                ))
+            };
+            crate::device::demand(there);
+            return Numbers::Elsewhere(made as u32);
+        }
+        Numbers::zeros(self.brief, self.page_numbers)
+    }
+
+    /// Copies a page's numbers to one that was just taken.
+    #[cfg_attr(not(feature = "device"), allow(clippy::unused_self))]
+    pub(super) fn copy(&self, to: &mut Page, from: &Page) {
+        #[cfg(feature = "device")]
+        if let (Some(pages), Numbers::Elsewhere(to), Numbers::Elsewhere(from)) =
+            (&self.device, &to.data, &from.data)
+        {
+            return crate::device::demand(pages.copy(*to, *from));
+        }
+        to.data.copy_from(&from.data);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -66,7 +122,7 @@ impl Pool {
             Some(data) => data,
             None if beyond || state.made < self.limit => {
                 state.made += 1;
-                Numbers::zeros(self.brief, self.page_numbers)
+                self.fresh(state.made - 1)
             }
             None => return None,
         };

@@ -24,6 +24,11 @@ pub(super) struct Slot<T> {
     /// Positions whose keys and values are there.
     pub(super) filled: usize,
     rng: ChaCha12Rng,
+    /// Where a device keeps how it is sampled, while it runs there.
+    #[cfg(feature = "device")]
+    pub(super) seat: Option<super::device::Seat>,
+    #[cfg(feature = "device")]
+    key: [u8; 32],
     /// Text so far, if a stop string is looked for.
     text: Option<TextStream>,
     /// Distinct tokens so far, prompt included, if repetition is penalised.
@@ -59,6 +64,10 @@ impl<T> Slot<T> {
             cache,
             filled: request.prompt.len(),
             rng: ChaCha12Rng::from_seed(*hasher.finalize().as_bytes()),
+            #[cfg(feature = "device")]
+            seat: None,
+            #[cfg(feature = "device")]
+            key: *hasher.finalize().as_bytes(),
             text: (!settings.stop_strings.is_empty()).then(TextStream::default),
             occurred,
             group: job.group,
@@ -115,6 +124,40 @@ impl<T> Slot<T> {
             let (token, processed) = sampling.choose(logits, uniform, weights);
             (token, raw(token, logits), processed)
         };
+        self.accept(token, log_prob, processed, config)
+    }
+
+    /// How a device draws the tokens from here on, and which have occurred if that matters.
+    #[cfg(feature = "device")]
+    pub(super) fn to_be_drawn(&self) -> (gpu::ops::sampling::Settings, Vec<u32>) {
+        let sampling = self.group.task.settings.sampling;
+        let mut occurred: Vec<u32> = Vec::new();
+        if sampling.penalises() {
+            occurred.extend(self.prompt());
+            occurred.extend(&self.sample.tokens);
+        }
+        let settings = gpu::ops::sampling::Settings {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repetition_penalty: sampling.repetition_penalty,
+            key: self.key,
+            drawn: self.sample.tokens.len() as u64,
+        };
+        (settings, occurred)
+    }
+
+    /// Appends a token that was drawn and says whether it was the last.
+    pub(super) fn accept(
+        &mut self,
+        token: u32,
+        log_prob: f32,
+        processed: f32,
+        config: &Config,
+    ) -> Option<Finish> {
+        let group = Arc::clone(&self.group);
+        let settings = &group.task.settings;
         self.sample.log_probs.push(log_prob);
         self.sample.processed_log_probs.push(processed);
         self.sample.tokens.push(token);

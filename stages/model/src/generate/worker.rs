@@ -15,8 +15,8 @@ use super::queue::{Claim, Job, Need, Prefix, Queue};
 use super::slot::Slot;
 use super::{Finish, Observer};
 
-/// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
-const CHUNK: usize = 48;
+/// A token, its log-probability under the model, and under what it was drawn from.
+pub(super) type Drawn = (u32, f32, f32);
 
 /// A prompt being computed, and the sample that asked for it.
 struct Prefill<T> {
@@ -132,14 +132,14 @@ impl<T> Worker<'_, T> {
     }
 
     fn begin(&mut self, job: Job<T>, prefix: &Prefix) {
-        let slot = Slot::new(job, prefix.cache.clone());
+        let mut slot = Slot::new(job, prefix.cache.clone());
         let mut logits = prefix.logits.clone();
-        self.draw(slot, &mut logits);
+        let finish = slot.extend(&mut logits, self.decoder.config(), &mut self.state.weights);
+        self.go_on(slot, finish);
     }
 
-    /// Draws a token of a sequence, and keeps the sequence if it goes on.
-    fn draw(&mut self, mut slot: Slot<T>, logits: &mut [f32]) {
-        let finish = slot.extend(logits, self.decoder.config(), &mut self.state.weights);
+    /// Shows a token that was drawn, and keeps the sequence if it goes on.
+    fn go_on(&mut self, mut slot: Slot<T>, finish: Option<Finish>) {
         slot.sample.finish = finish.unwrap_or(Finish::Length);
         let tag = &slot.group.task.tag;
         if (self.observer)(tag, &slot.sample, finish.is_some()).is_break() {
@@ -151,6 +151,7 @@ impl<T> Worker<'_, T> {
 
     /// Gets the pages of this step; the youngest go without if there are too few.
     fn reserve(&mut self) {
+        let chunk = self.decoder.chunk();
         let State {
             running,
             preempted,
@@ -163,19 +164,23 @@ impl<T> Worker<'_, T> {
         while index < running.len() {
             let last = running.len() == 1;
             let slot = &mut running[index];
-            let to = slot.length().min(slot.filled + CHUNK);
+            let to = slot.length().min(slot.filled + chunk);
             if slot.cache.reserve(self.pool, slot.filled, to, last) {
                 index += 1;
                 continue;
             }
             let mut youngest = running.pop().expect("there are several");
             youngest.cache = Cache::default();
+            #[cfg(feature = "device")]
+            {
+                youngest.seat = None;
+            }
             youngest.filled = youngest.group.task.request.prompt.len();
             preempted.push(youngest);
         }
         if let Some(prefill) = prompt {
             let request = &prefill.claim.group.task.request;
-            let to = request.prompt.len().min(prefill.filled + CHUNK);
+            let to = request.prompt.len().min(prefill.filled + chunk);
             let alone = running.is_empty();
             let cancelled = prefill.claim.group.is_cancelled();
             if cancelled || !prefill.cache.reserve(self.pool, prefill.filled, to, alone) {
@@ -191,6 +196,7 @@ impl<T> Worker<'_, T> {
     /// One row of every sequence, or a chunk of what it lacks, and a chunk of a prompt.
     fn step(&mut self) {
         self.reserve();
+        let chunk = self.decoder.chunk();
         let State {
             running,
             prefill,
@@ -201,14 +207,20 @@ impl<T> Worker<'_, T> {
         } = &mut self.state;
         let (mut caches, mut chosen) = (Vec::new(), Vec::new());
         let (mut adapted, mut adapted_chosen) = (Vec::new(), Vec::new());
+        #[cfg(feature = "device")]
+        let mut seats = Vec::new();
         rows.clear();
         for slot in running.iter_mut() {
             let first = rows.len();
-            rows.extend(slot.rows(caches.len(), CHUNK));
+            rows.extend(slot.rows(caches.len(), chunk));
             slot.filled += rows.len() - first;
             let adapter = slot.group.task.request.adapter;
             note(&mut adapted, adapter, first..rows.len());
             if slot.filled == slot.length() {
+                #[cfg(feature = "device")]
+                if self.decoder.is_alone() {
+                    seats.push(scratch.seat(slot, self.slots, self.decoder));
+                }
                 note(&mut adapted_chosen, adapter, chosen.len()..chosen.len() + 1);
                 chosen.push(rows.len() - 1);
             }
@@ -216,7 +228,7 @@ impl<T> Worker<'_, T> {
         }
         if let Some(prefill) = prefill {
             let request = &prefill.claim.group.task.request;
-            let to = request.prompt.len().min(prefill.filled + CHUNK);
+            let to = request.prompt.len().min(prefill.filled + chunk);
             let first = rows.len();
             rows.extend((prefill.filled..to).map(|position| Row {
                 id: request.prompt[position],
@@ -238,28 +250,49 @@ impl<T> Worker<'_, T> {
         if rows.is_empty() {
             return;
         }
+        #[cfg(feature = "device")]
+        if let (Some(decoder), Some(pages)) = (self.decoder.on_device(), self.pool.pages()) {
+            let input = (&**rows, &*chosen, &*caches);
+            let (drawn, mut rest) = decoder.step(input, &seats, pages, scratch.on_device());
+            return self.distribute(caches, Some(drawn), &mut rest);
+        }
         self.decoder.blocks(rows, &adapted, &mut caches, scratch);
         self.decoder
             .logits(logits, &chosen, &adapted_chosen, scratch);
         let mut logits = std::mem::take(logits);
-        self.distribute(caches, &mut logits);
+        self.distribute(caches, None, &mut logits);
         self.state.logits = logits;
     }
 
-    /// Gives caches back and lets those draw that have logits, in the order of `step`.
-    fn distribute(&mut self, caches: Vec<Cache>, logits: &mut [f32]) {
+    /// Gives caches back and lets those draw that have logits, in the order of `step`; a device has
+    /// drawn for all but the prompt.
+    fn distribute(&mut self, caches: Vec<Cache>, drawn: Option<Vec<Drawn>>, logits: &mut [f32]) {
+        let config = self.decoder.config();
         let mut caches = caches.into_iter();
-        let mut logits = logits.chunks_exact_mut(self.decoder.config().vocab_size);
-        for (mut slot, cache) in std::mem::take(&mut self.state.running)
-            .into_iter()
-            .zip(&mut caches)
-        {
+        let mut logits = logits.chunks_exact_mut(config.vocab_size);
+        let mut slots = std::mem::take(&mut self.state.running);
+        for (slot, cache) in slots.iter_mut().zip(&mut caches) {
             slot.cache = cache;
-            if slot.filled < slot.length() {
+        }
+        let ready: Vec<bool> = slots
+            .iter()
+            .map(|slot| slot.filled == slot.length())
+            .collect();
+        let mut drawn = drawn.map(Vec::into_iter);
+        for (mut slot, ready) in slots.into_iter().zip(ready) {
+            if !ready {
                 self.state.running.push(slot);
-            } else if let Some(logits) = logits.next() {
-                self.draw(slot, logits);
+                continue;
             }
+            let finish = if let Some(drawn) = &mut drawn {
+                let (token, log_prob, processed) =
+                    drawn.next().expect("one for each that is ready");
+                slot.accept(token, log_prob, processed, config)
+            } else {
+                let logits = logits.next().expect("logits for each that is ready");
+                slot.extend(logits, config, &mut self.state.weights)
+            };
+            self.go_on(slot, finish);
         }
         let Some(mut prefill) = self.state.prefill.take() else {
             return;

@@ -3,7 +3,7 @@
 //! Made by the training stages or by `peft::read`; asked by [`Weights`](crate::weights::Weights)
 //! in every pass of the network. It holds names only; values are in the [`Parameters`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 
@@ -129,15 +129,8 @@ impl Adapter {
 
     /// Zeros for its tensors alone: the gradient map of a frozen base.
     pub fn gradients(&self, parameters: &Parameters) -> Parameters {
-        let zeros = |name: &str| {
-            (
-                name.to_owned(),
-                Tensor::zeros(&parameters.tensors[name].shape),
-            )
-        };
-        Parameters {
-            tensors: self.tensors().map(zeros).collect(),
-        }
+        let own: BTreeSet<&str> = self.tensors().collect();
+        parameters.zeros_of(|name| own.contains(name))
     }
 
     /// The name of its own tensor in place of the base's `weight`, if it has one.
@@ -153,17 +146,23 @@ impl Adapter {
         draw: Option<DropoutDraw>,
     ) -> Option<LowRank<'a>> {
         let factors = self.factors.get(weight)?;
-        let dropout = draw.filter(|_| self.config.dropout > 0.0);
         Some(LowRank {
             a: parameters.data(&factors.a),
             b: parameters.data(&factors.b),
             rank: self.config.rank,
             scale: self.config.scale(),
-            dropout: dropout.map(|draw| Dropout {
-                key: draw.key(&factors.a),
-                probability: self.config.dropout as f32,
-                first_row: 0,
-            }),
+            dropout: self.dropout(weight, draw),
+        })
+    }
+
+    /// Which inputs of the linear layer of the base's `weight` are dropped.
+    pub(crate) fn dropout(&self, weight: &str, draw: Option<DropoutDraw>) -> Option<Dropout> {
+        let factors = self.factors.get(weight)?;
+        let draw = draw.filter(|_| self.config.dropout > 0.0)?;
+        Some(Dropout {
+            key: draw.key(&factors.a),
+            probability: self.config.dropout as f32,
+            first_row: 0,
         })
     }
 

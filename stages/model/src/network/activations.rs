@@ -8,11 +8,15 @@
 
 use half::bf16;
 
+use super::Nll;
 use crate::config::Config;
 use crate::ops::head::Buffers;
 use crate::ops::low_rank;
 use crate::ops::vector::{clear, copy};
 use crate::precision::Precision;
+
+/// Logits that the head holds at a time on a device.
+pub(super) const HEAD_LOGITS: usize = 1 << 26;
 
 /// What one block saves; token-major unless said. What only products read again is kept as `T`.
 #[derive(Default)]
@@ -122,6 +126,11 @@ pub struct Workspace {
     pub(super) delta: Vec<f32>,
     pub(super) d_hidden: Vec<f32>,
     pub(super) scratch: Scratch,
+    /// What `train_nll_later` saw and nobody asked for.
+    pub(super) seen: Nll,
+    /// The buffers of passes on a device, in place of all others.
+    #[cfg(feature = "device")]
+    pub(super) device: Option<Box<super::device::Workspace>>,
     /// A forward pass ran and no backward pass has used up what it saved.
     fresh: bool,
 }
@@ -163,7 +172,8 @@ impl Workspace {
         }
     }
 
-    /// Hidden states after the last norm, `[tokens, hidden]`, of the last forward pass.
+    /// Hidden states after the last norm, `[tokens, hidden]`, of the last forward pass; not of one
+    /// on a device.
     pub fn hidden(&self) -> &[f32] {
         &self.hidden
     }
@@ -226,6 +236,32 @@ impl Workspace {
             None => clear(&mut self.d_hidden),
         }
     }
+}
+
+/// Bytes that passes over so many tokens take on a device: what blocks keep, what they share, and
+/// the head's logits.
+pub fn activation_bytes(
+    config: &Config,
+    tokens: usize,
+    precision: Precision,
+    recomputes: bool,
+) -> u64 {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let (query, kv) = (config.query_width(), config.kv_width());
+    let number = match precision {
+        Precision::F32 => 4,
+        Precision::Bf16 => 2,
+    };
+    // Residual stream in the middle, two roots, log-sums; then what `Block` keeps as `T`.
+    let block = 4 * (hidden + 2 + config.heads) + number * (2 * query + 2 * kv + 2 * inner);
+    let kept = if recomputes { 1 } else { config.layers };
+    let stream = 4 * hidden * (config.layers + 1);
+    // `dx`, `d_normed`, `d_hidden`, `hidden`; copies of rows and heads, and the product.
+    let shared = 4 * (4 * hidden) + number * (2 * hidden + inner + 4 * query + 4 * kv) + 4 * inner;
+    // Rows of the head's chunk: their logits and the gradients of these.
+    let rows = tokens.min((HEAD_LOGITS / config.vocab_size).clamp(64, 8192));
+    let logits = rows * (config.vocab_size * (4 + number) + hidden * (4 + number));
+    (tokens * (block * kept + stream + shared) + logits) as u64
 }
 
 fn fit_all<T: Copy + Default>(

@@ -31,6 +31,12 @@ impl Table {
         }
     }
 
+    /// Values of a position, cosines and sines.
+    #[cfg(feature = "device")]
+    pub(crate) fn parts(&self) -> (usize, &[f32], &[f32]) {
+        (self.half, &self.cos, &self.sin)
+    }
+
     /// Writes one head, turned; `direction` is 1 forward and −1 backward.
     fn turn_into<T: Element>(&self, out: &mut [T], head: &[f32], position: usize, direction: f32) {
         let at = position * self.half;

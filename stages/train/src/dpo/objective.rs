@@ -10,12 +10,15 @@ use crate::pairs::{self, Labels, Pair, Place, sum};
 use crate::training_loop::{Objective, Sums, add_all};
 use crate::tuning::{Pass, Tuned};
 use anyhow::{Result, ensure};
+use model::network::Network;
 use model::parameters::Parameters;
 use std::borrow::Borrow;
 use std::ops::Range;
 
 /// What one model's log-probabilities may differ by between batches, per token, in nats.
 const ROUNDING: f64 = 2e-5;
+/// The same on a device, whose products are cut by the number of rows, and round to bfloat16.
+const DEVICE_ROUNDING: f64 = 2e-2;
 
 /// Pairs, and the reference's log-probabilities of both answers.
 #[derive(Clone, Debug, Default)]
@@ -98,10 +101,10 @@ fn both(log_probs: &[f32], place: &Place) -> [f64; 2] {
 }
 
 /// Before the first update policy and reference are one model: `h` is 0, the loss ln 2.
-fn check_equal(policy: [f64; 2], place: &Place, reference: [f64; 2]) -> Result<()> {
+fn check_equal(policy: [f64; 2], place: &Place, reference: [f64; 2], rounding: f64) -> Result<()> {
     for (index, tokens) in [&place.chosen, &place.rejected].into_iter().enumerate() {
         ensure!(
-            (policy[index] - reference[index]).abs() <= ROUNDING * tokens.len() as f64 + 1e-4,
+            (policy[index] - reference[index]).abs() <= rounding * tokens.len() as f64 + 1e-4,
             "before the first update an answer has log-probability {} under the policy and {} under \
              the reference, which are the same model: the loss of the first update would not be ln 2",
             policy[index],
@@ -182,10 +185,11 @@ impl Objective for Preference {
             .log_probs(parameters, &batch, 1.0, Pass::Training);
         let mut d_log_probs = vec![0.0; batch.len()];
         let mut sums = Sums::new();
+        let rounding = parameters.device().map_or(ROUNDING, |_| DEVICE_ROUNDING);
         for (place, &item) in places.iter().zip(&items) {
             let (policy, reference) = (both(&log_probs, place), self.train.reference[item]);
             if self.first {
-                check_equal(policy, place, reference)?;
+                check_equal(policy, place, reference, rounding)?;
             }
             let found = self.loss(policy, place, reference);
             d_log_probs[place.chosen.clone()].fill((scale * found.d_chosen) as f32);
@@ -223,6 +227,10 @@ impl Objective for Preference {
         }
         let mean = |(name, sum)| (name, sum / count as f64);
         Ok(sums.into_iter().map(mean).collect())
+    }
+
+    fn network(&self) -> &Network {
+        &self.tuned.network
     }
 
     fn trains(&self, name: &str) -> bool {

@@ -10,6 +10,7 @@ use crate::pairs::{self, Labels, Loaded, Pair, Place, sum};
 use crate::training_loop::{Objective, Sums, add_all};
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
+use model::network::Network;
 use model::parameters::Parameters;
 use std::ops::Range;
 
@@ -203,6 +204,10 @@ impl Objective for OddsRatio {
             .into_iter()
             .map(|(name, sum)| (name, sum / count))
             .collect())
+    }
+
+    fn network(&self) -> &Network {
+        &self.tuned.network
     }
 
     fn trains(&self, name: &str) -> bool {

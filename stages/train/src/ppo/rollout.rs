@@ -9,13 +9,18 @@ use super::scorer::Scorer;
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
-use model::ops::scalar_head;
+use model::network::ValueHead;
 use model::parameters::Parameters;
 
 /// The value head's tensors, named as TRL names them.
 pub const VALUE_WEIGHT: &str = "v_head.summary.weight";
 /// Its bias.
 pub const VALUE_BIAS: &str = "v_head.summary.bias";
+/// Both.
+pub const VALUE_HEAD: ValueHead = ValueHead {
+    weight: VALUE_WEIGHT,
+    bias: Some(VALUE_BIAS),
+};
 
 corpus::table! {
     /// One program of a batch; lists have one number for each sampled token. What no model has
@@ -96,12 +101,6 @@ pub struct Models<'a> {
     pub temperature: f32,
 }
 
-/// Values of all tokens: what follows each hidden state.
-pub fn values(policy: &Tuned, parameters: &Parameters) -> Vec<f32> {
-    let (weight, bias) = (parameters.data(VALUE_WEIGHT), parameters.data(VALUE_BIAS));
-    scalar_head::forward(policy.workspace.hidden(), weight, Some(bias[0]))
-}
-
 /// Positions of each sequence's sampled tokens in a batch made by [`Rollout::push`].
 pub fn places(rows: &[&Rollout]) -> Vec<std::ops::Range<usize>> {
     let mut start = 0;
@@ -142,7 +141,7 @@ impl Models<'_> {
         let values = if self.scorer.is_critic() {
             self.scorer.values(&batch, Pass::Evaluation)?
         } else {
-            values(policy, parameters)
+            policy.values(parameters, VALUE_HEAD, Pass::Evaluation)
         };
         let reference = self.reference.unwrap_or(parameters);
         policy.forward(reference, &batch, Pass::Base)?;

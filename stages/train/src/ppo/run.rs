@@ -14,8 +14,9 @@ use super::score::Moments;
 use super::scorer::{self, Scorer};
 use super::update::{self, Cut};
 use crate::examples::Encoder;
+use crate::memory::{self, Need};
 use crate::metrics::Metrics;
-use crate::settings::How;
+use crate::settings::{self, How};
 use crate::trainer::Trainer;
 use crate::tuning::{self, Train, Tuned};
 use anyhow::{Context as _, Result, ensure};
@@ -24,6 +25,7 @@ use engine::rng::{Rng as _, rng, shuffle};
 use engine::{Ctx, Interrupted, Shards};
 use model::checkpoint::{Checkpoint, load_tokenizer};
 use model::config::Architecture;
+use model::device::Device;
 use model::generate::{Decoder, Finish, Limits, Request, Settings};
 use model::optimizer::AdamWConfig;
 use model::parameters::{Parameters, Tensor};
@@ -63,9 +65,15 @@ struct Run<'a, E> {
 /// Reads the inputs, trains, writes the outputs.
 pub(super) fn run<E: Execution>(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     let folder = ctx.input("model")?;
+    let device = how.device(ctx)?;
     let start = Checkpoint::load(folder)?;
-    let mut run = Run::<E>::new(what, start, folder, ctx)?;
+    let mut run = Run::<E>::new(what, device.as_ref(), start, folder, ctx)?;
     run.policy.workspace = how.workspace(what.precision);
+    if let Some(device) = &device {
+        // Here the reward model computes in f32 whatever the policy does; there that is too slow.
+        run.scorer.tuned.workspace = how.workspace(what.precision);
+        run.check_memory(device, how)?;
+    }
     let shards = ctx.shards(run.batches as usize)?;
     let mut saved = None;
     if let Some(checkpoint) = ctx.resume()? {
@@ -104,7 +112,13 @@ pub(super) fn run<E: Execution>(what: &What, how: &How, ctx: &Ctx) -> Result<()>
 }
 
 impl<'a, E: Execution> Run<'a, E> {
-    fn new(what: &'a What, start: Checkpoint, folder: &Path, ctx: &'a Ctx<'a>) -> Result<Self> {
+    fn new(
+        what: &'a What,
+        device: Option<&Device>,
+        start: Checkpoint,
+        folder: &Path,
+        ctx: &'a Ctx<'a>,
+    ) -> Result<Self> {
         let Checkpoint {
             config,
             mut parameters,
@@ -121,7 +135,15 @@ impl<'a, E: Execution> Run<'a, E> {
             weight_decay: 0.0,
         };
         let stored = scorer::stored_moments(what, ctx)?;
-        let scorer = Scorer::load(what, folder, config.max_positions, stored, adam, ctx)?;
+        let scorer = Scorer::load(
+            what,
+            device,
+            folder,
+            config.max_positions,
+            stored,
+            adam,
+            ctx,
+        )?;
         let encoder = Encoder::load(folder, &config)?;
         let longest = (what.max_prompt_tokens as usize).min(config.max_positions - 1);
         let prompts = prompts::load(ctx, &encoder, what, longest)?;
@@ -145,6 +167,8 @@ impl<'a, E: Execution> Run<'a, E> {
                     .insert(name.to_owned(), Tensor::zeros(&shape));
             }
         }
+        let place = |parameters| settings::place(parameters, device, what.precision);
+        let (parameters, reference) = (place(parameters)?, reference.map(place).transpose()?);
         let trains = |name: &str| policy.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
         let trainer = Trainer::new(parameters, trains, adam, what.max_grad_norm);
         let asked = what.batch_size / what.samples_per_prompt;
@@ -180,6 +204,29 @@ impl<'a, E: Execution> Run<'a, E> {
             coefficient: what.kl_coefficient,
             batches,
         })
+    }
+
+    /// Checks that a micro-batch of the longest prompts and programs fits onto a device that has
+    /// all the weights already.
+    fn check_memory(&self, device: &Device, how: &How) -> Result<()> {
+        let what = self.what;
+        let config = self.policy.network.config();
+        let longest = self.prompts.iter().map(|prompt| prompt.ids.len()).max();
+        let sequence =
+            (longest.unwrap_or(0) + what.max_new_tokens as usize).min(config.max_positions) as u64;
+        let trains = |name: &str| self.trainer.gradients.tensors.contains_key(name);
+        let need = Need {
+            tokens: sequence * what.microbatch_size.min(what.minibatch_size),
+            ..memory::need(
+                config,
+                &self.trainer.parameters,
+                trains,
+                what.precision,
+                how.recompute,
+            )
+        };
+        // Gradients and moments are there as well.
+        need.check(device, need.fixed_bytes())
     }
 
     /// The next batch, drawn or read, with advantages; moves the moments and writes metrics.
@@ -476,7 +523,7 @@ impl<'a, E: Execution> Run<'a, E> {
                 ctx.metric(name, value);
             }
         }
-        let mut parameters = self.trainer.parameters;
+        let mut parameters = self.trainer.parameters.to_host()?;
         // A language model's folder has no place for the critic's head.
         parameters.tensors.remove(VALUE_WEIGHT);
         parameters.tensors.remove(VALUE_BIAS);

@@ -6,13 +6,14 @@
 //! the reward model alone, nothing of it is trained, and the critic is a head on the policy
 //! (`rollout.rs`). Used by `ppo::run`.
 
-use super::rollout::{VALUE_BIAS, VALUE_WEIGHT, values};
+use super::rollout::{VALUE_BIAS, VALUE_HEAD, VALUE_WEIGHT};
 use super::score::Normalisation;
 use super::{Critic, What};
 use crate::reward::{
     self,
     objective::{SCORE, scores},
 };
+use crate::settings;
 use crate::trainer::Trainer;
 use crate::tuning::{Pass, Train, Tuned};
 use anyhow::{Context as _, Result, ensure};
@@ -20,9 +21,9 @@ use engine::Ctx;
 use model::batch::Batch;
 use model::checkpoint::Checkpoint;
 use model::config::Architecture;
-use model::ops::scalar_head;
+use model::device::Device;
 use model::optimizer::AdamWConfig;
-use model::parameters::{Parameters, Tensor};
+use model::parameters::Tensor;
 use std::path::Path;
 
 /// The reward model, with or without a critic on it.
@@ -48,6 +49,7 @@ impl Scorer {
     /// critic if the settings want one there. `stored` are the moments of the model's scores.
     pub(super) fn load(
         what: &What,
+        device: Option<&Device>,
         policy: &Path,
         positions: usize,
         stored: (f64, f64),
@@ -55,8 +57,11 @@ impl Scorer {
         ctx: &Ctx,
     ) -> Result<Self> {
         let model = reward_model(ctx, policy, positions)?;
+        let place = |parameters| settings::place(parameters, device, what.precision);
         if what.critic == Critic::Policy {
-            return Ok(Self::new(model, adam));
+            let Checkpoint { config, parameters } = model;
+            let parameters = place(parameters)?;
+            return Ok(Self::new(Checkpoint { config, parameters }, adam));
         }
         let Checkpoint {
             config,
@@ -85,7 +90,7 @@ impl Scorer {
         parameters.tensors.insert(VALUE_WEIGHT.to_owned(), head);
         parameters.tensors.insert(VALUE_BIAS.to_owned(), bias);
         let trains = |name: &str| tuned.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
-        let trainer = Trainer::new(parameters, trains, adam, what.max_grad_norm);
+        let trainer = Trainer::new(place(parameters)?, trains, adam, what.max_grad_norm);
         Ok(Self {
             tuned,
             trainer,
@@ -107,7 +112,7 @@ impl Scorer {
     pub(super) fn values(&mut self, batch: &Batch, pass: Pass) -> Result<Vec<f32>> {
         let parameters = &self.trainer.parameters;
         self.tuned.forward(parameters, batch, pass)?;
-        Ok(values(&self.tuned, parameters))
+        Ok(self.tuned.values(parameters, VALUE_HEAD, pass))
     }
 
     /// Adds the critic's gradients for `dL/dV`, after [`Scorer::values`] with
@@ -118,9 +123,8 @@ impl Scorer {
             gradients,
             ..
         } = &mut self.trainer;
-        let d_hidden = back_through_head(&self.tuned, parameters, gradients, d_values);
         self.tuned
-            .backward_hidden(parameters, gradients, batch, &d_hidden);
+            .backward_values(parameters, gradients, batch, VALUE_HEAD, d_values, None);
     }
 
     /// Moves the critic, if it is here.
@@ -145,21 +149,6 @@ impl Scorer {
         }
         Ok(())
     }
-}
-
-/// Adds the gradients of a value head; returns `dL/d hidden`.
-pub(super) fn back_through_head(
-    tuned: &Tuned,
-    parameters: &Parameters,
-    gradients: &mut Parameters,
-    d_values: &[f32],
-) -> Vec<f32> {
-    let hidden = tuned.workspace.hidden();
-    let mut d_hidden = vec![0.0; hidden.len()];
-    let [d_weight, d_bias] = gradients.data_mut_of([VALUE_WEIGHT, VALUE_BIAS]);
-    let weight = parameters.data(VALUE_WEIGHT);
-    scalar_head::backward(&mut d_hidden, d_weight, d_bias, d_values, hidden, weight);
-    d_hidden
 }
 
 /// Loads input `reward` and checks that it reads what the policy writes.

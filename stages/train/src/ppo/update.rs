@@ -5,11 +5,12 @@
 //! hidden states beside that of the log-probabilities; a critic of its own passes by itself. Used by `ppo::run` and `iota debug loss`.
 
 use super::loss::{self, Options, Sums, Token};
-use super::rollout::{Rollout, places, values};
-use super::scorer::{Scorer, back_through_head};
+use super::rollout::{Rollout, VALUE_HEAD, places};
+use super::scorer::Scorer;
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
+use model::network::LogProbGradient;
 use model::parameters::Parameters;
 
 /// How a mini-batch passes.
@@ -46,7 +47,7 @@ pub fn accumulate(
         let log_probs = policy.log_probs(parameters, &batch, cut.temperature, Pass::Training);
         let values = match &mut critic {
             Some(critic) => critic.values(&batch, Pass::Training)?,
-            None => values(policy, parameters),
+            None => policy.values(parameters, VALUE_HEAD, Pass::Training),
         };
         let places = places(rows);
         let mut tokens = Vec::new();
@@ -78,21 +79,31 @@ pub fn accumulate(
             d_log_probs[position] = *d_log_prob;
             d_values[position - 1] = *d_value;
         }
-        let d_hidden = match &mut critic {
-            Some(critic) => {
-                critic.backward(&batch, &d_values);
-                None
-            }
-            None => Some(back_through_head(policy, parameters, gradients, &d_values)),
-        };
-        policy.backward(
-            parameters,
-            gradients,
-            &batch,
-            &d_log_probs,
-            d_hidden.as_deref(),
-            cut.temperature,
-        );
+        let temperature = cut.temperature;
+        if let Some(critic) = &mut critic {
+            critic.backward(&batch, &d_values);
+            policy.backward(
+                parameters,
+                gradients,
+                &batch,
+                &d_log_probs,
+                None,
+                temperature,
+            );
+        } else {
+            let log_probs = LogProbGradient {
+                d_log_probs: &d_log_probs,
+                temperature,
+            };
+            policy.backward_values(
+                parameters,
+                gradients,
+                &batch,
+                VALUE_HEAD,
+                &d_values,
+                Some(log_probs),
+            );
+        }
     }
     Ok((sums, skipped))
 }

@@ -10,11 +10,16 @@ use crate::training_loop::{Objective, Sums, add_all};
 use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
-use model::ops::scalar_head;
+use model::network::{Network, ValueHead};
 use model::parameters::Parameters;
 
 /// The head's tensor.
 pub const SCORE: &str = "score.weight";
+
+const HEAD: ValueHead = ValueHead {
+    weight: SCORE,
+    bias: None,
+};
 
 /// The constants of the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -36,8 +41,7 @@ pub fn scores(
     pass: Pass,
 ) -> Result<Vec<f32>> {
     tuned.forward(parameters, batch, pass)?;
-    let weight = tuned.weights(parameters, pass).data(SCORE);
-    Ok(scalar_head::forward(tuned.workspace.hidden(), weight, None))
+    Ok(tuned.values(parameters, HEAD, pass))
 }
 
 /// The objective of `reward`.
@@ -160,19 +164,8 @@ impl Objective for BradleyTerry {
                 [found.loss, right, chosen - rejected, mean],
             );
         }
-        let hidden = self.tuned.workspace.hidden();
-        let weights = self.tuned.weights(parameters, Pass::Training);
-        let mut d_hidden = vec![0.0; hidden.len()];
-        scalar_head::backward(
-            &mut d_hidden,
-            gradients.data_mut(weights.name(SCORE)),
-            None,
-            &d_scores,
-            hidden,
-            weights.data(SCORE),
-        );
         self.tuned
-            .backward_hidden(parameters, gradients, &batch, &d_hidden);
+            .backward_values(parameters, gradients, &batch, HEAD, &d_scores, None);
         Ok(sums)
     }
 
@@ -191,6 +184,10 @@ impl Objective for BradleyTerry {
             ("eval_score_mean", quality.score_mean),
             ("eval_score_std", quality.score_std),
         ])
+    }
+
+    fn network(&self) -> &Network {
+        &self.tuned.network
     }
 
     fn trains(&self, name: &str) -> bool {

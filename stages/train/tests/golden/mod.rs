@@ -69,9 +69,7 @@ pub fn floats(relative: &str) -> Parameters {
             (name, tensor)
         })
     });
-    Parameters {
-        tensors: tensors.collect(),
-    }
+    tensors.collect()
 }
 
 #[track_caller]

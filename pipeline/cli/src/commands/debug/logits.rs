@@ -66,8 +66,8 @@ pub(super) fn logits(args: &LogitsArgs) -> anyhow::Result<Exit> {
         tokens += sequence.len();
     }
     ensure!(tokens > 0, "{}: every token is masked", args.ids.display());
-    let tensors = [("logits".to_owned(), out)].into();
-    safetensors_file::write(&Parameters { tensors }, &args.out)?;
+    let out = Parameters::from_iter([("logits".to_owned(), out)]);
+    safetensors_file::write(&out, &args.out)?;
     if args.json {
         say!(
             "{}",

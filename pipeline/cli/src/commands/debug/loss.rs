@@ -12,12 +12,7 @@ use super::loaded::{Loaded, ModelArgs};
 use crate::{commands::say, exit::Exit};
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use model::{
-    arrays::Arrays,
-    optimizer::gradient_norm,
-    parameters::{Parameters, Tensor},
-    safetensors_file,
-};
+use model::{arrays::Arrays, optimizer::gradient_norm, parameters::Parameters, safetensors_file};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -112,8 +107,7 @@ pub(super) fn loss(args: &LossArgs) -> anyhow::Result<Exit> {
     if let Some(path) = &args.grads {
         let tensors = found.gradients.tensors.into_iter();
         let renamed = tensors.map(|(name, tensor)| (public_name(&name), tensor));
-        let tensors: std::collections::BTreeMap<String, Tensor> = renamed.collect();
-        safetensors_file::write(&Parameters { tensors }, path)?;
+        safetensors_file::write(&renamed.collect(), path)?;
     }
     if args.json {
         let kind = args.kind.to_possible_value();

@@ -20,7 +20,7 @@ use train::{
         credit::{self, Algorithm, State},
         kl::{Controller, Penalty},
         loss::Options as PpoOptions,
-        rollout::{Rollout, VALUE_BIAS, VALUE_WEIGHT, values},
+        rollout::{Rollout, VALUE_BIAS, VALUE_HEAD, VALUE_WEIGHT},
         score::{self, Moments},
         update::{Cut, accumulate},
     },
@@ -278,7 +278,7 @@ fn rollouts(
             let (first, end) = (prompt_ids.len(), batch.len());
             policy.forward(parameters, &batch, Pass::Evaluation)?;
             let own = policy.log_probs(parameters, &batch, 1.0, Pass::Evaluation);
-            let own_values = values(policy, parameters);
+            let own_values = policy.values(parameters, VALUE_HEAD, Pass::Evaluation);
             let base = reference(policy, &batch)?;
             Ok(Rollout {
                 sample: row as u32,

@@ -1,0 +1,34 @@
+//! `--device`: which nodes of a recipe it concerns, and whether it is there at all.
+//!
+//! A stage that can compute on a GPU has a setting `device` among those that are not part of its
+//! key; a recipe may set it for a node, and `--device` fills in the others. What is asked for by
+//! name is opened before anything runs: hours later is too late to say that there is no driver.
+
+use engine::Recipe;
+use model::device::Choice;
+
+/// The setting.
+const SETTING: &str = "device";
+
+/// Has every node that says nothing itself compute where `choice` says.
+///
+/// # Errors
+/// A GPU is asked for by name, here or in the recipe, and there is none.
+pub(super) fn set(recipe: &mut Recipe, choice: Choice) -> anyhow::Result<()> {
+    let mut wanted = Vec::new();
+    for node in &mut recipe.nodes {
+        if let Some(device) = node.how.get_mut(SETTING) {
+            if device.is_null() {
+                *device = serde_json::to_value(choice)?;
+            }
+            wanted.push(serde_json::from_value::<Choice>(device.clone())?);
+        }
+    }
+    for choice in wanted {
+        // `auto` is looked at by the first stage that trains: most runs have nothing to train.
+        if choice != Choice::Auto {
+            choice.open()?;
+        }
+    }
+    Ok(())
+}
