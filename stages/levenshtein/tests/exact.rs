@@ -275,3 +275,52 @@ fn a_megabyte() {
     let wanted = [(0, 2), (106, 1)].map(|(distance, index)| Match { distance, index });
     assert_eq!(found, wanted);
 }
+
+/// Programs of a few hundred lines, far from each other and near, so that much of the table is
+/// left out for what is left of both texts.
+#[test]
+fn far_programs() {
+    let lines = [
+        "for (int i = 0; i < n; ++i) {\n",
+        "    if (a[i] > best) best = a[i];\n",
+        "cin >> x >> y;\n",
+        "vector<long long> dp(n + 1, 0);\n",
+        "}\n",
+        "ans = (ans + dp[i]) % MOD; // комментарий\n",
+        "while (lo < hi) mid = (lo + hi) / 2;\n",
+        "\t\t\t\t\n",
+    ];
+    let mut next = noise(11);
+    for round in 0..60 {
+        // Each program has its own favourite lines, so that histograms differ.
+        let mut program = |size: u64| -> Vec<u32> {
+            let (first, few) = (next(8), 1 + next(4));
+            let all = (0..size).map(|_| lines[((first + next(few)) % 8) as usize]);
+            all.collect::<String>().chars().map(u32::from).collect()
+        };
+        let query = program(1 + round % 30);
+        let mut texts: Vec<Vec<u32>> = (0..40).map(|size| program(1 + size)).collect();
+        let mut mixed = query.clone();
+        mixed.extend_from_slice(&texts[7]);
+        texts.push(mixed);
+        let distances: Vec<u32> = texts
+            .iter()
+            .map(|text| naive(&query, text) as u32)
+            .collect();
+        let mut wanted: Vec<Match> = (0..)
+            .zip(&distances)
+            .map(|(index, &distance)| Match { distance, index })
+            .collect();
+        wanted.sort();
+        let query = Symbols::from_values(query);
+        let texts: Vec<Symbols> = texts.into_iter().map(Symbols::from_values).collect();
+        let candidates = Candidates::new(&texts);
+        for kind in available() {
+            let mut search = candidates.search_with(kind);
+            for count in [1, 3, 41] {
+                let found = search.nearest_few(&query, count, u32::MAX);
+                assert_eq!(found, &wanted[..count], "{kind:?} {round}");
+            }
+        }
+    }
+}
