@@ -101,7 +101,7 @@ fn place(parameters: Parameters, form: Form, how: &How, ctx: &Ctx) -> Result<Par
     let precision = match form {
         Form::F32 => Some(Precision::F32),
         Form::Bf16 => Some(Precision::Bf16),
-        Form::Int8 => None,
+        Form::Int8 | Form::Int4 => None,
     };
     let opened = if precision.is_none() && choice == Choice::Auto {
         Opened::default()
@@ -115,8 +115,10 @@ fn place(parameters: Parameters, form: Form, how: &How, ctx: &Ctx) -> Result<Par
         ctx.note_platform("device", "cpu");
         return Ok(parameters);
     };
-    let precision = precision
-        .context("weights = \"int8\" is how the CPU keeps them: say \"bf16\", or --device cpu")?;
+    let precision = precision.context(
+        "weights of 8 or 4 bits are how the CPU keeps them: say weights = \"bf16\", or \
+             --device cpu",
+    )?;
     let name = device::name(&device);
     ctx.info(format!("computing on {name}"));
     ctx.note_platform("device", &name);
