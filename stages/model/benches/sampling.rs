@@ -221,7 +221,7 @@ fn main() {
         _ => {}
     }
     let parameters = Parameters::init(&config(), 0);
-    let in_form = |form| decoder(config(), &parameters, form);
+    let in_form = |form: &str| decoder(config(), &parameters, form);
     let more = |case: Case, form: &str| line(form, &in_form(form), case);
     println!("{HEAD}");
     for form in FORMS {
