@@ -631,3 +631,41 @@ fn triplets_leave_out_what_teaches_nothing() {
     );
     assert_eq!(done.count("triplets", "dropped.duplicate_solution"), 2);
 }
+
+#[test]
+fn triplets_of_absurd_programs() {
+    let scene = Scene::new();
+    // A megabyte, and the same with a few edits; thousands of copies on both sides.
+    let long = "x = x * 31 + 7\n".repeat(70_000);
+    let longer = format!("y = 1\n{long}print(y)\n");
+    let mut rows = vec![
+        solution("a/1", &long, true, "curated"),
+        solution("a/1", &longer, false, "curated"),
+    ];
+    rows.extend((0..3000).map(|n| solution("a/2", "print(1)", n % 2 == 0, "curated")));
+    rows.extend((0..4000).map(|n| {
+        let text = ["print(1)", "print(2)"][n % 2];
+        solution("a/3", text, n % 2 == 0, "curated")
+    }));
+    table::write(&scene.path("curated.solutions"), rows).unwrap();
+    let problems = ["a/1", "a/2", "a/3"].map(|id| problem(id, "train", id));
+    table::write(&scene.path("curated.problems"), problems).unwrap();
+
+    let keys = "nearest_share = 1.0\ndeduplicate = true\n";
+    let done = scene.run(&triplets(&scene, keys)).unwrap();
+    let rows: Vec<Triplet> = done.rows("triplets", "triplets");
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].problem_id.as_str(), rows[0].distance), ("a/3", 1));
+    // The right program of a megabyte has no use without the wrong one.
+    assert_eq!(done.count("triplets", "dropped.too_long"), 1);
+    assert_eq!(done.count("triplets", "dropped.same_as_correct"), 1500);
+    let duplicates = done.count("triplets", "dropped.duplicate_solution");
+    assert_eq!(duplicates, 1499 + 1999 + 1999);
+
+    let keys = "nearest_share = 1.0\nmax_length = 0\n";
+    let done = scene.run(&triplets(&scene, keys)).unwrap();
+    let rows: Vec<Triplet> = done.rows("triplets", "triplets");
+    assert_eq!(rows.len(), 1 + 2000);
+    assert_eq!((rows[0].problem_id.as_str(), rows[0].distance), ("a/1", 15));
+    assert!(rows[1..].iter().all(|row| row.rejected == "print(2)"));
+}

@@ -195,10 +195,15 @@ fn text_that_is_not_utf8_is_counted() {
 
     let mut lines = b"{\"id\":\"p\",\"code\":\"a\",\"verdict\":\"OK\"}\n".to_vec();
     lines.extend_from_slice(b"{\"id\":\"p\",\"code\":\"\xff\",\"verdict\":\"OK\"}\n");
+    // Half of a surrogate pair, and a whole one.
+    lines.extend_from_slice(b"{\"id\":\"p\",\"code\":\"\\ud800\",\"verdict\":\"OK\"}\n");
+    lines.extend_from_slice(b"{\"id\":\"p\",\"code\":\"\\ud83d\\ude00\",\"verdict\":\"OK\"}\n");
     fs_err::write(scene.path("dump"), lines).unwrap();
     let done = scene.run(&dump(&scene, SINGLE, PYTHON)).unwrap();
-    assert_eq!(done.count("dump", "dropped.not_utf8"), 1);
-    assert_eq!(done.rows::<Solution>("dump", "solutions").len(), 1);
+    assert_eq!(done.count("dump", "dropped.not_utf8"), 2);
+    let solutions = done.rows::<Solution>("dump", "solutions");
+    let sources: Vec<&str> = solutions.iter().map(|row| row.source.as_str()).collect();
+    assert_eq!(sources, ["a", "\u{1F600}"]);
 }
 
 #[test]

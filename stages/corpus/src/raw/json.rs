@@ -2,7 +2,8 @@
 //!
 //! Called by `raw.rs` for files that begin with a brace. The first line must have every wanted
 //! key, else the column is reported as missing; in later lines an absent key is null, since some
-//! writers leave nulls out.
+//! writers leave nulls out. A line with half a surrogate pair (`\ud800`, which Python writes where a
+//! program was not UTF-8) is text that is not UTF-8, to be counted like bytes that are not.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -47,9 +48,15 @@ fn cells(line: &[u8], wanted: &[Wanted], label: &str, row: u64) -> Result<Vec<Ce
     let Ok(text) = std::str::from_utf8(line) else {
         return Ok(vec![Cell::NotUtf8; wanted.len()]);
     };
-    let object: Map<String, Value> = serde_json::from_str(text).with_context(|| {
-        format!("{label}, line {row}, is not a JSON object; the file may be cut off")
-    })?;
+    let object: Map<String, Value> = match serde_json::from_str(text) {
+        Ok(object) => object,
+        Err(_) if has_lone_surrogate(text) => return Ok(vec![Cell::NotUtf8; wanted.len()]),
+        Err(error) => {
+            return Err(error).with_context(|| {
+                format!("{label}, line {row}, is not a JSON object; the file may be cut off")
+            });
+        }
+    };
     let mut cells = Vec::with_capacity(wanted.len());
     for Wanted { column, shape } in wanted {
         let name = column.as_deref().unwrap_or_default();
@@ -61,6 +68,34 @@ fn cells(line: &[u8], wanted: &[Wanted], label: &str, row: u64) -> Result<Vec<Ce
         cells.push(cell);
     }
     Ok(cells)
+}
+
+/// Whether an escape of JSON stands for half of a surrogate pair.
+fn has_lone_surrogate(text: &str) -> bool {
+    let unit = |text: &str| -> Option<u32> {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        rest = &rest[at..];
+        let Some(first) = unit(rest) else {
+            // The backslash and what it escapes, which may be another backslash.
+            let mut next = rest.chars();
+            next.by_ref().take(2).for_each(drop);
+            rest = next.as_str();
+            continue;
+        };
+        rest = &rest[6..];
+        match first {
+            0xD800..0xDC00 if unit(rest).is_some_and(|u| (0xDC00..0xE000).contains(&u)) => {
+                rest = &rest[6..];
+            }
+            0xD800..0xE000 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -99,4 +134,31 @@ fn cell(value: Value, shape: &Shape) -> Option<Cell> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_lone_surrogate;
+
+    #[test]
+    fn halves_of_pairs_are_seen() {
+        for text in [
+            r#""\ud800""#,
+            r#""a\\\uDC00b""#,
+            r#""\ud83d\u0041""#,
+            r"\ud800\ud83d\ude00",
+        ] {
+            assert!(has_lone_surrogate(text), "{text}");
+        }
+        for text in [
+            "",
+            r"\",
+            r"\u12",
+            r#""\ud83d\ude00""#,
+            r#""\\ud800""#,
+            r#""\u00e9""#,
+        ] {
+            assert!(!has_lone_surrogate(text), "{text}");
+        }
+    }
 }
