@@ -18,7 +18,7 @@ REFS    := $(or $(IOTA_ARTIFACTS),artifacts)/refs/$(basename $(notdir $(RECIPE))
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 STAGES  := contest ingest dump verify decontaminate split tokenizer mix triplets \
-           init adapt sft reward dpo orpo ppo sample judge report
+           init adapt sft reward dpo orpo ppo sample judge attempts report
 LOOKS   := plan status graph
 # Looked up only when tests are run.
 TEST     = $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run || echo test) --release --tests

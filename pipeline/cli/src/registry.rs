@@ -48,6 +48,7 @@ pub(crate) fn registry() -> Registry {
             // Evaluation.
             define::<judge::sample::Sample>(),
             define::<judge::judge::Judge>(),
+            define::<judge::attempts::Attempts>(),
             define::<judge::report::Report>(),
         ],
         CODE,

@@ -24,7 +24,7 @@ struct Golden {
 
 /// Stages in which floating-point numbers decide.
 const FLOATING: &[&str] = &[
-    "init", "adapt", "sft", "reward", "dpo", "orpo", "ppo", "sample", "judge",
+    "init", "adapt", "sft", "reward", "dpo", "orpo", "ppo", "sample", "judge", "attempts",
 ];
 
 fn instructions() -> String {

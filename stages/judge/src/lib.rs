@@ -1,10 +1,12 @@
 //! Evaluation (paper, section 4): sample programs from a model, judge them, report.
 //!
-//! Four stages: `sample` writes programs, `judge` finds out what they do, `report` turns
+//! Five stages: `sample` writes programs, `judge` finds out what they do, `report` turns
 //! verdicts into the paper's table; `verify` judges the data's own solutions, so that what is
-//! trained on is known to be what it claims. `score` and `clusters` hold the estimators, `compare` decides
-//! whether an output is right, `grade` lets a training stage ask. Programs run in the crate `sandbox` and nowhere else.
+//! trained on is known to be what it claims; `attempts` makes solutions of judged samples.
+//! `score` and `clusters` hold the estimators, `compare` decides whether an output is right,
+//! `grade` lets a training stage ask. Programs run in the crate `sandbox` and nowhere else.
 
+pub mod attempts;
 mod behaviour;
 pub mod cases;
 pub mod checker;

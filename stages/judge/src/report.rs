@@ -163,8 +163,9 @@ pub struct PerProblem {
 
 impl Stage for Report {
     const NAME: &'static str = "report";
-    /// 1: first. 2: pairs against a row of choice, shares compared; the page.
-    const VERSION: u32 = 2;
+    /// 1: first. 2: pairs against a row of choice, shares compared; the page. 3: the page has the
+    /// curves before the long table, and tables that fit.
+    const VERSION: u32 = 3;
     const ABOUT: &'static str = "turns verdicts into the paper's table, with intervals";
     const INPUTS: &'static [Input] = &[
         Input::table("problems"),

@@ -13,7 +13,7 @@ use crate::metrics::{Metrics, peak_memory_bytes};
 use crate::plan;
 use crate::settings::{How, Optimisation};
 use crate::trainer::Trainer;
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use engine::{Ctx, Interrupted};
 use model::network::Network;
 use model::parameters::Parameters;
@@ -248,7 +248,9 @@ impl Run<'_> {
         let loss = sums.get("loss").copied().unwrap_or_default();
         ensure!(
             loss.is_finite(),
-            "the loss of update {step} is not finite: lower learning_rate or lengthen warmup_steps"
+            "the loss of update {step} ({}) is not finite: lower learning_rate or lengthen \
+             warmup_steps; weights of the last checkpoint are sound",
+            named(window)
         );
         let Optimisation {
             learning_rate,
@@ -257,7 +259,8 @@ impl Run<'_> {
             ..
         } = *self.settings;
         let rate = schedule.learning_rate(learning_rate, step, warmup_steps, self.total.steps);
-        let norm = self.trainer.update(rate)?;
+        let updated = self.trainer.update(rate);
+        let norm = updated.with_context(|| format!("update {step} ({})", named(window)))?;
         let done = step + 1;
         for (name, sum) in sums {
             self.metrics.record(done, name, sum * scale)?;
@@ -347,4 +350,15 @@ impl Run<'_> {
         self.last_save = Instant::now();
         Ok(())
     }
+}
+
+/// Which examples an update saw: their numbers among those that are trained on, from 0.
+fn named(window: &plan::Window) -> String {
+    const SHOWN: usize = 16;
+    let items: Vec<String> = window.iter().flatten().map(u32::to_string).collect();
+    let more = if items.len() > SHOWN { ", …" } else { "" };
+    format!(
+        "examples {}{more}",
+        items[..items.len().min(SHOWN)].join(", ")
+    )
 }

@@ -409,3 +409,34 @@ fn ppo_refuses_what_cannot_be_right() {
         assert!(chain(&error).contains(wanted), "{}", chain(&error));
     }
 }
+
+#[test]
+fn diverging_runs_say_so_and_write_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new(directory.path(), 12);
+    let wild = |settings: &str| {
+        let steady = settings.replace("1e-2", "1e30").replace("1e-3", "1e30");
+        format!("{steady}\nschedule = \"constant\"")
+    };
+    for (node, text) in [
+        ("reward", world.pairs_recipe("reward", &wild(SETTINGS))),
+        ("dpo", world.pairs_recipe("dpo", &wild(SETTINGS))),
+        ("orpo", world.pairs_recipe("orpo", &wild(SETTINGS))),
+        ("ppo", world.ppo_recipe(&wild(PPO))),
+    ] {
+        let error = world.run(node, &text).unwrap_err();
+        let message = chain(&error);
+        assert!(message.contains(&format!("`{node}`")), "{message}");
+        assert!(
+            message.contains("not finite") || message.contains("not a number"),
+            "{message}"
+        );
+        if node != "ppo" {
+            assert!(
+                message.contains("update") && message.contains("examples "),
+                "{message}"
+            );
+        }
+        assert!(!world.output(node, node, "model").exists());
+    }
+}

@@ -80,6 +80,7 @@ impl Bench {
             vec![
                 define::<judge::judge::Judge>(),
                 define::<judge::verify::Verify>(),
+                define::<judge::attempts::Attempts>(),
                 define::<judge::report::Report>(),
                 define::<Grading>(),
             ],
