@@ -5,8 +5,10 @@
 //! sm_90a, PTX for compute_80), as cfg `kernels_built`. With the feature `emulation` the same text,
 //! with `emulation/prelude.h` before it, is compiled by g++.
 
+use std::env;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+
+use fs_err as fs;
 
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(kernels_built)");
@@ -111,7 +113,11 @@ fn emulation(out: &Path) {
 fn driver_of_the_tests(out: &Path, kernels: &Path) {
     let folder = out.join("driver");
     fs::create_dir_all(&folder).expect("the build folder can be written to");
-    let compiler = cc::Build::new().cpp(true).std("c++17").opt_level(2).get_compiler();
+    let compiler = cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .opt_level(2)
+        .get_compiler();
     for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
         let mut command = compiler.to_command();
         command.args(["-shared", "-fPIC", "-w", "-Iemulation", "-Wl,-Bsymbolic"]);

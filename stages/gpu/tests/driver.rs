@@ -33,7 +33,11 @@ fn the_code_of_the_real_device_runs() {
     if !stand_in() {
         return;
     }
-    let Err(Unavailable::NoDevice { ordinal: 3, count: 1 }) = Device::cuda(3) else {
+    let Err(Unavailable::NoDevice {
+        ordinal: 3,
+        count: 1,
+    }) = Device::cuda(3)
+    else {
         panic!("there is one device");
     };
     let device = match Device::cuda(0) {
