@@ -5,8 +5,10 @@
 //! sm_90a, PTX for compute_80), as cfg `kernels_built`. With the feature `emulation` the same text,
 //! with `emulation/prelude.h` before it, is compiled by g++.
 
+use std::env;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+
+use fs_err as fs;
 
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(kernels_built)");

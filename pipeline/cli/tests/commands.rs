@@ -137,3 +137,24 @@ fn a_recipe_file_that_is_not_there_is_named() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_device_that_is_not_there_is_said_before_anything_runs() {
+    let program = Program::new();
+    let output = program.run(&["--device", "cuda:99", "run", "sft", "-r", "tiny"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("--device cuda:99"), "{text}");
+    assert!(!program.artifacts().join("refs/tiny").exists());
+    let output = program.run(&["--device", "gpu", "run", "-r", "tiny"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("auto, cpu, cuda or cuda:N"), "{text}");
+    // What a recipe asks for, too.
+    let set = "sft.how.device=\"cuda:99\"";
+    let output = program.run(&["run", "sft", "-r", "tiny", "--set", set]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("cuda:99"), "{}", stderr(&output));
+    // But not for nodes that nobody asks for: data are made where there is no GPU.
+    program.succeed(&["run", "contest", "-r", "tiny", "--set", set]);
+}

@@ -82,19 +82,22 @@ struct Sampler {
 
 DEVICE u64 amount(float weight) { return (u64)(weight * ONE); }
 
-// The bucket of a histogram in which the running sum, from bucket 0 on, first exceeds `limit`; `before` is the sum
-// below it. All threads.
+// The bucket of a histogram of 256 in which the running sum, from bucket 0 on, first exceeds `limit` (the last one if
+// none does); `before` is the sum below it. Each warp by itself.
 DEVICE int crossing(const u64 *histogram, u64 limit, u64 &before) {
-    u64 sum = 0;
-    for (int bucket = 0; bucket < 255; bucket++) {
-        if (sum + histogram[bucket] > limit) {
-            before = sum;
-            return bucket;
-        }
-        sum += histogram[bucket];
+    int lane = threadIdx.x % 32;
+    u64 own = 0;
+    UNROLL for (int i = 0; i < 8; i++) own += histogram[lane * 8 + i];
+    u64 upto = own;
+    UNROLL for (int by = 1; by < 32; by *= 2) {
+        u64 other = __shfl_up_sync(FULL, upto, by);
+        if (lane >= by) upto += other;
     }
-    before = sum;
-    return 255;
+    u32 over = __ballot_sync(FULL, upto > limit);
+    int part = over ? __ffs(over) - 1 : 31, bucket = part * 8;
+    before = __shfl_sync(FULL, upto - own, part);
+    while (bucket < part * 8 + 7 && before + histogram[bucket] <= limit) before += histogram[bucket++];
+    return bucket;
 }
 
 KERNEL_FOR(1024, 1, sample, u32 *tokens, float *log_probs, float *processed_log_probs, const float *all_logits,
@@ -194,7 +197,8 @@ KERNEL_FOR(1024, 1, sample, u32 *tokens, float *log_probs, float *processed_log_
     // Each warp has the ids of a range, in order.
     int range = ceiling(ceiling(vocab, 32), 32) * 32, begin = min(vocab, warp * range), end = min(vocab, begin + range);
     u32 ties = 0;
-    for (int id = begin + lane; id < end; id += 32) ties += __float_as_uint(sampler.weight(id)) == least;
+    // Without top-p the least weight is 0, and nothing is lost with it.
+    for (int id = begin + lane; id < end && least > 0; id += 32) ties += __float_as_uint(sampler.weight(id)) == least;
     UNROLL for (int other = 16; other; other /= 2) ties += __shfl_xor_sync(FULL, ties, other);
     if (lane == 0) warp_ties[warp] = ties;
     __syncthreads();

@@ -141,6 +141,7 @@ fn range_of(range: impl RangeBounds<usize>, length: usize) -> (usize, usize) {
     (start, end)
 }
 
+#[allow(clippy::expl_impl_clone_on_copy)] // derived, it would want `T: Clone`
 impl<T: Element> Clone for Slice<'_, T> {
     fn clone(&self) -> Self {
         *self

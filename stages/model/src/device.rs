@@ -200,7 +200,7 @@ pub fn catching<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 #[cfg_attr(not(feature = "device"), allow(unused_variables))]
 pub fn is_failure(error: &anyhow::Error) -> bool {
     #[cfg(feature = "device")]
-    return error.chain().any(|cause| cause.is::<gpu::Error>());
+    return error.chain().any(<dyn std::error::Error>::is::<gpu::Error>);
     #[cfg(not(feature = "device"))]
     false
 }

@@ -1,5 +1,5 @@
 //! The network on an emulated device: the kernels of a GPU, run on the CPU.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::ops::ControlFlow;
 

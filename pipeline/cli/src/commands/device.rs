@@ -13,18 +13,21 @@ const SETTING: &str = "device";
 /// Has every node that says nothing itself compute where `choice` says.
 ///
 /// # Errors
-/// A GPU is asked for by name, here or in the recipe, and there is none.
-pub(super) fn set(recipe: &mut Recipe, choice: Choice) -> anyhow::Result<()> {
-    let mut wanted = Vec::new();
+/// A GPU is asked for by name, here or in the recipe, for a node that `targets` need, and there is
+/// none.
+pub(super) fn set(recipe: &mut Recipe, targets: &[String], choice: Choice) -> anyhow::Result<()> {
     for node in &mut recipe.nodes {
-        if let Some(device) = node.how.get_mut(SETTING) {
-            if device.is_null() {
-                *device = serde_json::to_value(choice)?;
-            }
-            wanted.push(serde_json::from_value::<Choice>(device.clone())?);
+        if let Some(device) = node.how.get_mut(SETTING)
+            && device.is_null()
+        {
+            *device = serde_json::to_value(choice)?;
         }
     }
-    for choice in wanted {
+    for node in recipe.needed(targets)? {
+        let Some(device) = node.how.get(SETTING) else {
+            continue;
+        };
+        let choice = serde_json::from_value::<Choice>(device.clone())?;
         // `auto` is looked at by the first stage that trains: most runs have nothing to train.
         if choice != Choice::Auto {
             choice.open()?;

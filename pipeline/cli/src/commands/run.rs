@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, run_args: &RunArgs) -> anyhow::Result<Exit> {
     let clock = Instant::now();
     let registry = all_stages();
     let mut recipe = load(&run_args.recipe, &registry)?;
-    super::device::set(&mut recipe, args.device)?;
+    super::device::set(&mut recipe, &run_args.nodes, args.device)?;
     let store = open(args)?;
     let summary = execute(run_args, &recipe, &store, &registry)?;
     if !run_args.quiet && !run_args.json {

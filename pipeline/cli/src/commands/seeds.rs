@@ -20,7 +20,6 @@ pub(super) fn seeds(args: &Args, seeds_args: &SeedsArgs) -> anyhow::Result<Exit>
         recipe_args.overrides.push(format!("seed={seed}"));
         let mut recipe = load(&recipe_args, &registry)?;
         recipe.name = format!("{}-seed-{seed}", recipe.name);
-        super::device::set(&mut recipe, args.device)?;
         let mut nodes = recipe
             .nodes
             .iter()
@@ -31,6 +30,7 @@ pub(super) fn seeds(args: &Args, seeds_args: &SeedsArgs) -> anyhow::Result<Exit>
             nodes.next().is_none(),
             "the recipe has several stages `report`: name a recipe with one"
         );
+        super::device::set(&mut recipe, std::slice::from_ref(&node), args.device)?;
         let run_args = RunArgs {
             nodes: vec![node.clone()],
             recipe: recipe_args,

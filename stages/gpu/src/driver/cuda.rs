@@ -15,6 +15,7 @@ use std::ffi::{CStr, c_void};
 use std::sync::Arc;
 
 use cudarc::cublas::sys as cublas;
+use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::sys::{
     self, CUcontext, CUdevice, CUgraphExec, CUmemoryPool, CUresult, CUstream,
 };
@@ -175,7 +176,6 @@ impl Cuda {
         let failed = |error: Error| Unavailable::Failed(error.to_string());
         let name = device_name(device).map_err(failed)?;
         let attribute = |which| device_attribute(device, which).map_err(failed);
-        use sys::CUdevice_attribute as Attribute;
         let capability = (
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,

@@ -168,9 +168,10 @@ impl State {
         let shape = || format!("{call:?}");
         // Rows and columns of a matrix as it lies there, column-major.
         let check = |matrix: &Matrix, rows: usize, cols: usize, kind: Number| {
-            let (rows, cols) = match matrix.transposed {
-                true => (cols, rows),
-                false => (rows, cols),
+            let (rows, cols) = if matrix.transposed {
+                (cols, rows)
+            } else {
+                (rows, cols)
             };
             let values = (cols - 1) * matrix.leading + rows;
             let bytes = values * if kind == Number::F32 { 4 } else { 2 };

@@ -127,7 +127,7 @@ pub fn norm(out: SliceMut<f32>, gradients: &[Slice<f32>], max_norm: f32) -> Resu
         .iter()
         .flat_map(|gradient| [gradient.address(), gradient.len() as u64])
         .collect();
-    let chunks = chunks(gradients.iter().map(|gradient| gradient.len()));
+    let chunks = chunks(gradients.iter().map(Slice::len));
     let parts = chunks.len() / 2;
     let (table, chunks) = (device.upload(&table)?, device.upload(&chunks)?);
     let mut partial: Buffer<f64> = device.empty(parts)?;

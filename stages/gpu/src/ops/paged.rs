@@ -42,7 +42,7 @@ pub fn scratch_values(rows: usize, shape: Shape, longest: usize) -> usize {
 }
 
 fn check(shape: Shape) {
-    let fits = shape.head_dim % 8 == 0 && shape.head_dim <= 256;
+    let fits = shape.head_dim.is_multiple_of(8) && shape.head_dim <= 256;
     assert!(fits, "a head of {} values in pages", shape.head_dim);
 }
 

@@ -239,7 +239,7 @@ fn reference(logits: &[f64], settings: &Settings, occurred: &[bool]) -> (usize, 
     let mut dropped = 0.0;
     for id in order[1..].iter().rev() {
         dropped += weights[*id];
-        if settings.top_p == 1.0 || dropped > share {
+        if settings.top_p >= 1.0 || dropped > share {
             break;
         }
         weights[*id] = 0.0;
@@ -348,7 +348,7 @@ fn draws(test: &mut Test) -> Result<()> {
                 let mut expected = [Vec::new(), Vec::new(), Vec::new()];
                 for (slot, row) in slots.iter().zip(logits.host.chunks_exact(vocab)) {
                     let slot = *slot as usize;
-                    if all[slot].repetition_penalty == 1.0 {
+                    if all[slot].repetition_penalty <= 1.0 {
                         occurred[slot].fill(false);
                     }
                     let (token, raw, one) = reference(row, &all[slot], &occurred[slot]);

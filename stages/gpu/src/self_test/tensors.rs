@@ -44,9 +44,10 @@ struct View<'a> {
 
 impl View<'_> {
     fn at(&self, row: usize, col: usize) -> f64 {
-        match self.transposed {
-            false => self.values[row * self.stride + col],
-            true => self.values[col * self.stride + row],
+        if self.transposed {
+            self.values[col * self.stride + row]
+        } else {
+            self.values[row * self.stride + col]
         }
     }
 }

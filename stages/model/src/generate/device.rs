@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::device::demand;
 use crate::lora::Adapter;
 use crate::network::{Layers, Network, head_of};
-use crate::parameters::{Number, Parameters};
+use crate::parameters::{Number, Parameters, Placed};
 use crate::precision::Precision;
 use crate::weights::Weights;
 
@@ -97,10 +97,7 @@ impl DeviceDecoder {
     /// Takes weights that lie on a device; they are shared, not copied.
     pub(super) fn new(network: &Network, weights: Weights) -> Self {
         let parameters = weights.parameters.shared();
-        let precision = if parameters
-            .placed()
-            .is_some_and(|placed| placed.has_working())
-        {
+        let precision = if parameters.placed().is_some_and(Placed::has_working) {
             Precision::Bf16
         } else {
             Precision::F32

@@ -48,7 +48,7 @@ macro_rules! in_precision {
 }
 
 /// The weights of a pass, which lie on a device.
-fn placed<'a>(weights: Weights<'a>) -> &'a Placed {
+fn placed(weights: Weights<'_>) -> &Placed {
     let placed = weights.parameters.placed();
     placed.expect("whoever calls has looked")
 }

@@ -50,10 +50,10 @@ pub(super) fn nvrtc() -> Result<Found, Unavailable> {
 fn find(names: &[&str], folders: &[PathBuf]) -> Result<Found, Unavailable> {
     open(names, folders).ok_or_else(|| Unavailable::MissingLibrary {
         library: names[0].to_owned(),
-        looked: folders
-            .iter()
-            .map(|folder| format!(", {}", folder.display()))
-            .collect(),
+        looked: std::iter::once(String::new())
+            .chain(folders.iter().map(|folder| folder.display().to_string()))
+            .collect::<Vec<_>>()
+            .join(", "),
     })
 }
 
