@@ -83,7 +83,7 @@ fn a_disk_that_fills_while_sampling_keeps_the_finished_shards() {
         r#"
         export IOTA_ARTIFACTS="$DISK/artifacts"
         sample() {{ "$IOTA" run --quiet --recipe "{recipe}" 2>"$DISK/../said.$$"; }}
-        shards() {{ find "$DISK/artifacts/partial" -name '*.parquet' -printf '%f %i %T@\n'; }}
+        shards() {{ find "$DISK/artifacts/partial" -path '*/shards/*' -type f -printf '%f %i %T@\n'; }}
         mount -t tmpfs -o size=256k tmpfs "$DISK"
         for size in 320k 16m; do
             if sample; then echo "it fitted"; fi
