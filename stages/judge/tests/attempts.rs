@@ -46,9 +46,11 @@ fn accepted_is_right_and_what_says_nothing_is_left_out() {
         .collect();
     rows[4].finish = "length".into();
     // In another order than the programs; nothing about sample 6.
-    let verdicts = ["AC", "WA", "RE", "AC", "WA", "JE"];
-    let found = (0..).zip(verdicts).map(|(n, word)| verdict("p", n, word));
-    let found = found.rev().collect();
+    let mut found: Vec<Verdict> = (0..)
+        .zip(["AC", "WA", "RE", "AC", "WA", "JE"])
+        .map(|(sample, word)| verdict("p", sample, word))
+        .collect();
+    found.reverse();
     let recipe = recipe(&bench, of_split("p", "train"), rows, found);
     let summary = bench.run(&recipe).unwrap();
     let solutions: Vec<Solution> = bench.rows(&summary, "attempts", "solutions");

@@ -291,6 +291,9 @@ impl<'a, E: Execution> Run<'a, E> {
             } else {
                 ControlFlow::Continue(())
             }
+        });
+        let drawn = drawn.with_context(|| {
+            format!("batch {batch} cannot be drawn; weights of the last checkpoint are sound")
         })?;
         ctx.check_cancelled()?;
         drawn
