@@ -1,8 +1,8 @@
 // The CUDA model on the CPU: what kernels/prelude.cuh provides, for g++.
 //
 // The threads of a block are fibers on one CPU thread (runtime.cpp); each runs until a barrier or an
-// exchange that it must wait for. Shared memory is filled with NaN before each block, copies into it
-// happen at the wait and no sooner, and the order of threads turns around with every launch, so that
+// exchange that it must wait for. Shared memory is filled with NaN before each block, a copy into it
+// leaves NaN there until its wait, and the order of threads turns around with every launch, so that
 // missing barriers and waits show. Everything a kernel may use is here; CUDA has more.
 
 #pragma once

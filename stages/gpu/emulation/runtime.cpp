@@ -249,6 +249,8 @@ const Exchange *exchange(u32 mask, const void *bytes, u32 size) {
 void copy_later(void *to, const void *from, u32 present) {
     if (reinterpret_cast<uintptr_t>(to) % 16 || reinterpret_cast<uintptr_t>(from) % 16)
         fail("an asynchronous copy is not 16-aligned");
+    // On its way: neither what was there nor what will be. Who still reads the one or reads the other too soon sees it.
+    for (u32 i = 0; i < 16; i += 4) std::memcpy(static_cast<unsigned char *>(to) + i, &NAN_WORD, 4);
     self().open.push_back({to, from, present});
 }
 void commit() {
