@@ -4,6 +4,9 @@
 //! are plain numbers; nothing here knows of element types but products. All calls are in order
 //! of one stream; only `download` and `synchronise` wait.
 
+// Without a device nobody reads what is asked of one.
+#![cfg_attr(not(any(feature = "cuda", feature = "emulation")), allow(dead_code))]
+
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
 #[cfg(feature = "emulation")]
