@@ -178,12 +178,13 @@ impl Runner<'_> {
             key: digest.short(),
             resume: place,
         });
-        let trace = self.execute(node, key, resolved)?;
+        // Read first: a node that is forced writes its new trace in the place of the old one.
         let before = self
             .store
             .linked_trace(&self.recipe.name, &node.name)
             .ok()
             .flatten();
+        let trace = self.execute(node, key, resolved)?;
         self.store
             .link_refs(&self.recipe.name, &node.name, &trace)?;
         self.store.partial(digest).remove()?;
