@@ -83,13 +83,12 @@ fn packed_and_unpacked_rows_have_the_same_loss_and_gradient() {
         assert_eq!(rows.len() == 8, room == 0, "{rows:?}");
         let weight: f64 = rows.iter().map(|row| objective.weight(row)).sum();
         let mut gradients = parameters.zeros_like();
-        let mut loss = 0.0;
         for row in rows {
-            let sums = objective
+            objective
                 .accumulate(&parameters, &mut gradients, &[row], 1.0 / weight)
                 .unwrap();
-            loss += sums["loss"] / weight;
         }
+        let loss = objective.outstanding().unwrap()["loss"] / weight;
         results.push((loss, gradients));
     }
     assert!((results[0].0 - results[1].0).abs() < 1e-6);

@@ -331,3 +331,46 @@ pub(crate) fn solution(problem: &str, source: &str, correct: bool, origin: &str)
         origin,
     )
 }
+
+/// Writes tables of `problems` training problems with `correct` and `wrong` programs each.
+pub(crate) fn write_tables(
+    scene: &Scene,
+    name: &str,
+    problems: usize,
+    correct: usize,
+    wrong: usize,
+) {
+    let id = |p: usize| format!("{name}/{p}");
+    let statements = (0..problems).map(|p| {
+        problem(
+            &id(p),
+            "train",
+            &format!("{name}: print the number {p} and {} more.", p * p),
+        )
+    });
+    corpus::table::write(&scene.path(&format!("{name}.problems")), statements).unwrap();
+    let programs = (0..problems).flat_map(|p| {
+        let right = (0..correct)
+            .map(move |i| solution(&id(p), &format!("x = {i}\nprint({p}, x)\n"), true, name));
+        let wrong = (0..wrong)
+            .map(move |i| solution(&id(p), &format!("x = {}\nprint(x)\n", i * 37), false, name));
+        right.chain(wrong)
+    });
+    corpus::table::write(&scene.path(&format!("{name}.solutions")), programs).unwrap();
+}
+
+/// `problems = [..], solutions = [..]` of the tables of these names.
+pub(crate) fn tables(scene: &Scene, names: &[&str]) -> String {
+    let list = |kind: &str| {
+        let files: Vec<_> = names
+            .iter()
+            .map(|name| format!("\"{}\"", scene.file(&format!("{name}.{kind}"))))
+            .collect();
+        files.join(", ")
+    };
+    format!(
+        "problems = [{}], solutions = [{}]",
+        list("problems"),
+        list("solutions")
+    )
+}

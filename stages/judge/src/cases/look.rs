@@ -142,25 +142,25 @@ impl Look {
     }
 }
 
-/// Processes that a program left: below a launcher and its init nothing may be but the fork server,
-/// and nobody else may have a launcher's user.
+/// Processes that a program left: below a launcher nothing may be but forks of the judge itself
+/// (init and its keeper) and the fork server.
 fn left_over() -> Vec<String> {
     let own = std::process::id() as i32;
+    let program = |pid: i32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let judge = program(own);
+    // A thread of the judge may have started a tool of its own meanwhile: only launchers count.
+    let mut next: Vec<i32> = children(own);
+    next.retain(|&pid| program(pid) == judge);
     let mut found = Vec::new();
-    let launchers = children(own);
-    for &launcher in &launchers {
-        for init in children(launcher) {
-            let mut next = children(init);
-            while let Some(pid) = next.pop() {
-                let command = command(pid);
-                if command.contains("The fork server") {
-                    continue;
-                }
-                // A thread of the judge may have started a tool of its own meanwhile.
-                found.push(format!("{pid} {command}"));
-                next.extend(children(pid));
+    while let Some(pid) = next.pop() {
+        if program(pid) != judge {
+            let command = command(pid);
+            if command.contains("The fork server") {
+                continue;
             }
+            found.push(format!("{pid} {command}"));
         }
+        next.extend(children(pid));
     }
     found
 }
