@@ -11,8 +11,6 @@
 mod buffer;
 pub mod decode;
 mod device;
-// Without a device nobody reads what a launch is made of.
-#[cfg_attr(not(any(feature = "cuda", feature = "emulation")), allow(dead_code))]
 mod driver;
 mod element;
 mod error;
