@@ -91,3 +91,17 @@ DEVICE float2 load2(const bf16 *p) {
     pair.x = __uint_as_float(word << 16), pair.y = __uint_as_float(word & 0xffff0000u);
     return pair;
 }
+
+// out[i] = x[rows[i]]. One warp per row.
+template <typename To, typename From> DEVICE void gather_rows(To *out, const From *x, const u32 *rows, int count, int width) {
+    int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (row >= count) return;
+    const From *from = x + (i64)rows[row] * width;
+    To *to = out + (i64)row * width;
+    bool wide = width % 8 == 0 && aligned(out) && aligned(x);
+    for (int col = lane * 8; col < width; col += 256) {
+        Eight v;
+        load8(v, from + col, width - col, wide);
+        store8(to + col, v, width - col, wide);
+    }
+}

@@ -4,21 +4,8 @@
 // block sums a chunk; an id of one chunk is done then, the chunks of others go to `partial`, which a second
 // kernel adds up, one block per id.
 
-template <typename T>
-DEVICE void embedding_forward(float *y, const u32 *ids, const T *table, int tokens, int width) {
-    int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (row >= tokens) return;
-    const T *from = table + (i64)ids[row] * width;
-    float *to = y + (i64)row * width;
-    bool wide = width % 8 == 0 && aligned(y) && aligned(table);
-    for (int col = lane * 8; col < width; col += 256) {
-        Eight v;
-        load8(v, from + col, width - col, wide);
-        store8(to + col, v, width - col, wide);
-    }
-}
-KERNEL(embedding_forward_f32, float *y, const u32 *ids, const float *table, int tokens, int width) { embedding_forward(y, ids, table, tokens, width); }
-KERNEL(embedding_forward_bf16, float *y, const u32 *ids, const bf16 *table, int tokens, int width) { embedding_forward(y, ids, table, tokens, width); }
+KERNEL(embedding_forward_f32, float *y, const u32 *ids, const float *table, int tokens, int width) { gather_rows(y, table, ids, tokens, width); }
+KERNEL(embedding_forward_bf16, float *y, const u32 *ids, const bf16 *table, int tokens, int width) { gather_rows(y, table, ids, tokens, width); }
 
 // Chunk c: tokens order[chunks[3c] .. chunks[3c + 3]], into row chunks[3c + 1] of the table, or of `partial` if
 // chunks[3c + 2].

@@ -61,19 +61,6 @@ KERNEL(head_backward_bf16, bf16 *d_logits, float *log_probs, const float *logits
     head_backward(d_logits, log_probs, logits, targets, d_log_probs, inverse_temperature, vocab);
 }
 
-// out[i] = x[rows[i]]. One warp per row.
-template <typename T> DEVICE void gather_rows(T *out, const T *x, const u32 *rows, int count, int width) {
-    int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (row >= count) return;
-    const T *from = x + (i64)rows[row] * width;
-    T *to = out + (i64)row * width;
-    bool wide = width % 8 == 0 && aligned(out) && aligned(x);
-    for (int col = lane * 8; col < width; col += 256) {
-        Eight v;
-        load8(v, from + col, width - col, wide);
-        store8(to + col, v, width - col, wide);
-    }
-}
 KERNEL(gather_rows_f32, float *out, const float *x, const u32 *rows, int count, int width) { gather_rows(out, x, rows, count, width); }
 KERNEL(gather_rows_bf16, bf16 *out, const bf16 *x, const u32 *rows, int count, int width) { gather_rows(out, x, rows, count, width); }
 

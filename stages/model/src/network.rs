@@ -19,7 +19,7 @@ use anyhow::{Result, ensure};
 
 pub use activations::{Workspace, activation_bytes};
 #[cfg(feature = "device")]
-pub(crate) use device::{Layers, head_of};
+pub(crate) use device::{Layers, head_of, shape};
 use names::Names;
 
 use crate::batch::Batch;

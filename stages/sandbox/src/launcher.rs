@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// First argument of a process that is to be a launcher.
-pub(crate) const ARGUMENT: &str = "__sandbox-launcher";
+pub const ARGUMENT: &str = "__sandbox-launcher";
 
 /// Those of the keeper; init's own, of processes, comes on top.
 const NAMESPACES: i32 =

@@ -45,7 +45,7 @@ pub use compile::{CompileCounts, CompileError, Compiled};
 pub use error::Error;
 pub use isolation::Isolation;
 pub use language::Language;
-pub use launcher::launcher_main_if_requested;
+pub use launcher::{ARGUMENT as LAUNCHER_ARGUMENT, launcher_main_if_requested};
 pub use limits::{Limits, Options};
 pub use outcome::{Exit, MemoryMeasure, Outcome, Stopped, Verdict};
 pub use sandbox::{Errand, Sandbox};

@@ -15,12 +15,12 @@ use std::time::Instant;
 use model::checkpoint::Checkpoint;
 use model::config::{Architecture, Config, RopeScaling};
 use model::optimizer::AdamWConfig;
-use model::parameters::{Parameters, Tensor};
+use model::parameters::Parameters;
 use train::dpo::loss::{Options as DpoOptions, Variant};
 use train::dpo::objective::{Judged, Preference};
 use train::pairs::Pair;
 use train::ppo::loss::Options as PpoOptions;
-use train::ppo::rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT};
+use train::ppo::rollout::{Models, Rollout, add_value_head};
 use train::ppo::scorer::Scorer;
 use train::ppo::update::{Cut, accumulate};
 use train::trainer::Trainer;
@@ -136,10 +136,7 @@ fn ppo(update: bool) -> Step {
     let config = config(Architecture::Llama);
     let mut parameters = Parameters::init(&config, 0);
     let reference = parameters.clone();
-    for (name, shape) in [(VALUE_WEIGHT, vec![1, 256]), (VALUE_BIAS, vec![1])] {
-        let zeros = Tensor::zeros(&shape);
-        parameters.tensors.insert(name.to_owned(), zeros);
-    }
+    add_value_head(&mut parameters, config.hidden_size);
     let mut policy = Tuned::new(config, &parameters, None, 0);
     let mut trainer = Trainer::new(parameters, |_| update, AdamWConfig::default(), 1.0);
     let config = self::config(Architecture::LlamaScore);

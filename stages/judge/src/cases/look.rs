@@ -151,7 +151,7 @@ fn left_over() -> Vec<String> {
     let is_judge = |pid: i32| match program(pid) {
         Some(path) => Some(path) == judge,
         // To an ordinary user init does not show what it is.
-        None => command(pid).contains("__sandbox-launcher"),
+        None => command(pid).contains(sandbox::LAUNCHER_ARGUMENT),
     };
     // A thread of the judge may have started a tool of its own meanwhile: only launchers count.
     let mut next: Vec<i32> = children(own);

@@ -10,7 +10,7 @@
 use anyhow::{Context as _, Result};
 use gpu::ops::matmul::Output;
 use gpu::ops::sampling::{self, State};
-use gpu::ops::{attention, embedding, head, linear, paged, rmsnorm, rope, swiglu};
+use gpu::ops::{embedding, head, linear, paged, rmsnorm, rope, swiglu};
 use gpu::{Buffer, Device, Float, Slice};
 use half::bf16;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use super::worker::Drawn;
 use crate::config::Config;
 use crate::device::demand;
 use crate::lora::Adapter;
-use crate::network::{Layers, Network, head_of};
+use crate::network::{Layers, Network, head_of, shape};
 use crate::parameters::{Number, Parameters, Placed};
 use crate::precision::Precision;
 use crate::weights::Weights;
@@ -296,11 +296,7 @@ impl DeviceDecoder {
         );
         let query = config.query_width();
         let fused = query + 2 * config.kv_width();
-        let shape = attention::Shape {
-            heads: config.heads,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-        };
+        let shape = shape(&self.network);
         let (rows, real) = (input.padded, input.slots.len());
         let places = paged::Rows {
             slots: input.slots.view(),

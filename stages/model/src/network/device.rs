@@ -23,6 +23,7 @@ use crate::parameters::{Number, Parameters, Placed};
 use crate::precision::Precision;
 use crate::weights::Weights;
 use activations::{Passes, Space};
+pub(crate) use forward::shape;
 use gpu::ops::matmul::Output;
 pub(crate) use layer::Layers;
 

@@ -10,7 +10,7 @@ use crate::tuning::{Pass, Tuned};
 use anyhow::Result;
 use model::batch::Batch;
 use model::network::ValueHead;
-use model::parameters::Parameters;
+use model::parameters::{Parameters, Tensor};
 
 /// The value head's tensors, named as TRL names them.
 pub const VALUE_WEIGHT: &str = "v_head.summary.weight";
@@ -21,6 +21,19 @@ pub const VALUE_HEAD: ValueHead = ValueHead {
     weight: VALUE_WEIGHT,
     bias: Some(VALUE_BIAS),
 };
+
+/// Whether a tensor is of the value head.
+pub fn is_value_head(name: &str) -> bool {
+    name == VALUE_WEIGHT || name == VALUE_BIAS
+}
+
+/// Adds a value head for hidden states of `width`: a critic that knows nothing says 0 of everything.
+pub fn add_value_head(parameters: &mut Parameters, width: usize) {
+    for (name, shape) in [(VALUE_WEIGHT, [1, width].as_slice()), (VALUE_BIAS, &[1])] {
+        let zeros = Tensor::zeros(shape);
+        parameters.tensors.insert(name.to_owned(), zeros);
+    }
+}
 
 corpus::table! {
     /// One program of a batch; lists have one number for each sampled token. What no model has

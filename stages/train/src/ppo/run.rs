@@ -9,7 +9,7 @@ use super::What;
 use super::credit::{self, State, Summary};
 use super::execution::{Execution, Program};
 use super::prompts::{self, Prompt};
-use super::rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT};
+use super::rollout::{Models, Rollout, add_value_head, is_value_head};
 use super::score::Moments;
 use super::scorer::{self, Scorer};
 use super::update::{self, Cut};
@@ -28,7 +28,7 @@ use model::config::Architecture;
 use model::device::Device;
 use model::generate::{Decoder, Finish, Limits, Request, Settings};
 use model::optimizer::AdamWConfig;
-use model::parameters::{Parameters, Tensor};
+use model::parameters::Parameters;
 use model::tokenizer::Tokenizer;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -157,19 +157,11 @@ impl<'a, E: Execution> Run<'a, E> {
             ctx.seed(),
         )?;
         if !scorer.is_critic() {
-            // A critic that knows nothing says 0 of everything.
-            for (name, shape) in [
-                (VALUE_WEIGHT, vec![1, config.hidden_size]),
-                (VALUE_BIAS, vec![1]),
-            ] {
-                parameters
-                    .tensors
-                    .insert(name.to_owned(), Tensor::zeros(&shape));
-            }
+            add_value_head(&mut parameters, config.hidden_size);
         }
         let place = |parameters| settings::place(parameters, device, what.precision);
         let (parameters, reference) = (place(parameters)?, reference.map(place).transpose()?);
-        let trains = |name: &str| policy.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
+        let trains = |name: &str| policy.trains(name) || is_value_head(name);
         let trainer = Trainer::new(parameters, trains, adam, what.max_grad_norm);
         let asked = what.batch_size / what.samples_per_prompt;
         let batches = if what.batches > 0 {
@@ -528,8 +520,7 @@ impl<'a, E: Execution> Run<'a, E> {
         }
         let mut parameters = self.trainer.parameters.to_host()?;
         // A language model's folder has no place for the critic's head.
-        parameters.tensors.remove(VALUE_WEIGHT);
-        parameters.tensors.remove(VALUE_BIAS);
+        parameters.tensors.retain(|name, _| !is_value_head(name));
         tuning::write(ctx, &self.policy, parameters, folder)
     }
 }

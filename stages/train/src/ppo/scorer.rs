@@ -6,7 +6,7 @@
 //! the reward model alone, nothing of it is trained, and the critic is a head on the policy
 //! (`rollout.rs`). Used by `ppo::run`.
 
-use super::rollout::{VALUE_BIAS, VALUE_HEAD, VALUE_WEIGHT};
+use super::rollout::{VALUE_BIAS, VALUE_HEAD, VALUE_WEIGHT, is_value_head};
 use super::score::Normalisation;
 use super::{Critic, What};
 use crate::reward::{
@@ -89,7 +89,7 @@ impl Scorer {
         bias.data[0] = (-mean / deviation) as f32;
         parameters.tensors.insert(VALUE_WEIGHT.to_owned(), head);
         parameters.tensors.insert(VALUE_BIAS.to_owned(), bias);
-        let trains = |name: &str| tuned.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
+        let trains = |name: &str| tuned.trains(name) || is_value_head(name);
         let trainer = Trainer::new(place(parameters)?, trains, adam, what.max_grad_norm);
         Ok(Self {
             tuned,

@@ -193,7 +193,7 @@ where
 }
 
 /// Head counts and width.
-pub(super) fn shape(network: &Network) -> attention::Shape {
+pub(crate) fn shape(network: &Network) -> attention::Shape {
     let config = &network.config;
     attention::Shape {
         heads: config.heads,

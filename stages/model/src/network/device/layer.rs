@@ -4,6 +4,8 @@
 //! adapter adds to the columns of its own layer; a gradient is one product if all layers are
 //! trained, else one for each that is.
 
+use std::ops::Range;
+
 use anyhow::Result;
 use gpu::ops::dropout::Dropout;
 use gpu::ops::linear;
@@ -57,9 +59,17 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Outputs of a layer with so many inputs.
-    fn outputs<T: Number>(&self, name: &str, inputs: usize) -> usize {
-        self.placed.weight::<T>(name).len() / inputs
+    /// Where each layer's outputs lie among those of all, side by side.
+    fn columns<'n, T: Number>(
+        &self,
+        names: &'n [&'n str],
+        inputs: usize,
+    ) -> impl Iterator<Item = (&'n str, Range<usize>)> {
+        names.iter().scan(0, move |end, name| {
+            let start = *end;
+            *end += self.placed.weight::<T>(name).len() / inputs;
+            Some((*name, start..*end))
+        })
     }
 }
 
@@ -80,12 +90,10 @@ impl Layers<'_> {
         let weight = self.placed.weights::<T>(names);
         let stride = weight.len() / inputs;
         linear::forward(y.reborrow(), false, x, weight, inputs)?;
-        let mut column = 0;
-        for name in names {
+        for (name, columns) in self.columns::<T>(names, inputs) {
             if let Some(low_rank) = self.low_rank::<T>(name) {
-                low_rank.forward(y.reborrow().slice(column..), stride, x)?;
+                low_rank.forward(y.reborrow().slice(columns.start..), stride, x)?;
             }
-            column += self.outputs::<T>(name, inputs);
         }
         Ok(())
     }
@@ -105,12 +113,10 @@ impl Layers<'_> {
         let weight = self.placed.weights::<T>(names);
         let stride = weight.len() / inputs;
         linear::backward_input(dx.reborrow(), false, dy, weight, inputs)?;
-        let mut column = 0;
-        for name in names {
+        for (name, columns) in self.columns::<T>(names, inputs) {
             if let Some(low_rank) = self.low_rank::<T>(name) {
-                low_rank.backward_input(dx.reborrow(), dy.slice(column..), stride)?;
+                low_rank.backward_input(dx.reborrow(), dy.slice(columns.start..), stride)?;
             }
-            column += self.outputs::<T>(name, inputs);
         }
         Ok(())
     }
@@ -136,11 +142,10 @@ impl Layers<'_> {
         } else {
             false
         };
-        let mut column = 0;
-        for name in names {
-            let (outputs, own) = (self.outputs::<T>(name, inputs), dy.slice(column..));
+        for (name, columns) in self.columns::<T>(names, inputs) {
+            let own = dy.slice(columns.start..);
             if !together && let Some(d_weight) = gradients.gradient(name) {
-                let dy = Matrix::strided(own, rows, outputs, stride).transposed();
+                let dy = Matrix::strided(own, rows, columns.len(), stride).transposed();
                 matmul(
                     d_weight,
                     inputs,
@@ -159,7 +164,6 @@ impl Layers<'_> {
                     low_rank.backward_b(d_b, own, stride, x)?;
                 }
             }
-            column += outputs;
         }
         Ok(())
     }

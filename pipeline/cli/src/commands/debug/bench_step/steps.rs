@@ -13,7 +13,7 @@ use model::{
     generate::{Decoder, Limits, Request, Settings},
     network::{Network, Workspace},
     optimizer::AdamWConfig,
-    parameters::{Parameters, Tensor},
+    parameters::Parameters,
 };
 use std::ops::ControlFlow;
 use train::{
@@ -24,7 +24,7 @@ use train::{
     pairs::Pair,
     ppo::{
         loss::Options as PpoOptions,
-        rollout::{Models, Rollout, VALUE_BIAS, VALUE_WEIGHT},
+        rollout::{Models, Rollout, add_value_head, is_value_head},
         scorer::Scorer,
         update::{Cut, accumulate},
     },
@@ -185,16 +185,9 @@ fn dpo<'a>(args: &'a BenchStepArgs, config: &Config, device: Option<&Device>) ->
 fn ppo<'a>(args: &'a BenchStepArgs, config: &Config, device: Option<&Device>) -> Result<Step<'a>> {
     let mut parameters = Parameters::init(config, 0);
     let mut policy = adapted(args, config, &mut parameters)?;
-    for (name, shape) in [
-        (VALUE_WEIGHT, vec![1, config.hidden_size]),
-        (VALUE_BIAS, vec![1]),
-    ] {
-        parameters
-            .tensors
-            .insert(name.to_owned(), Tensor::zeros(&shape));
-    }
+    add_value_head(&mut parameters, config.hidden_size);
     let parameters = place(parameters, device, args.precision)?;
-    let trains = |name: &str| policy.trains(name) || name == VALUE_WEIGHT || name == VALUE_BIAS;
+    let trains = |name: &str| policy.trains(name) || is_value_head(name);
     let mut trainer = Trainer::new(parameters, trains, AdamWConfig::default(), 1.0);
     let mut rows: Vec<Rollout> = (0..args.sequences)
         .map(|row| Rollout {
