@@ -1,7 +1,8 @@
 //! Stage `dpo`: direct preference optimisation (paper, section 3, Eq. 3).
 //!
 //! Reads a model folder and `triplets`. The reference is the model itself before training (the
-//! adapter off); its log-probabilities are computed once, in resumable pieces, and are an output.
+//! adapter off); its log-probabilities of the pairs that training meets and of those of validation
+//! are computed once, in resumable pieces, and are an output.
 //! The loss of a pair is in `dpo/loss.rs`. The first update is checked at run time: policy and
 //! reference are still one model, so every pair has the loss of two equal models (ln 2).
 //!
@@ -14,6 +15,7 @@ pub mod objective;
 
 use crate::examples::Encoder;
 use crate::pairs::{self, Pair};
+use crate::plan;
 use crate::settings::{How, place};
 use crate::training_loop;
 use crate::training_settings;
@@ -84,8 +86,8 @@ pub struct Dpo;
 impl Stage for Dpo {
     const NAME: &'static str = "dpo";
     /// 1: first version. 2: the shares of `ranks` are summed in a tree. 3: products are summed in
-    /// another order.
-    const VERSION: u32 = 3;
+    /// another order. 4: `reference` has the pairs that training meets and those of validation.
+    const VERSION: u32 = 4;
     const ABOUT: &'static str = "Trains a model to prefer right programs to wrong ones, by DPO";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("triplets")];
     const OUTPUTS: &'static [Output] = &[
@@ -172,37 +174,42 @@ fn run(what: &What, how: &How, ctx: &Ctx) -> Result<()> {
     tuned.workspace = how.workspace(what.precision);
     let device = how.device(ctx)?;
     let parameters = place(parameters, device.as_ref(), what.precision)?;
+    let settings = what.optimisation();
     let mut objective = Preference::new(tuned, what.options(), what.batch_size as usize);
-    let reference = reference(ctx, &mut objective, &parameters, &loaded)?;
-    let (train, validation) = reference.split_at(loaded.train.len());
-    objective.set_pairs(
-        Judged {
-            pairs: loaded.train,
-            reference: train.to_vec(),
-        },
-        Judged {
-            pairs: loaded.validation,
-            reference: validation.to_vec(),
-        },
-    );
-    let outcome = training_loop::train(&mut objective, parameters, &what.optimisation(), how, ctx)?;
+    let unknown = |pairs: Vec<Pair>| Judged {
+        reference: vec![[f64::NAN; 2]; pairs.len()],
+        pairs,
+    };
+    objective.set_pairs(unknown(loaded.train), unknown(loaded.validation));
+    let met = plan::met(&mut objective, &settings, ctx.seed());
+    let (mut train, mut validation) = objective.take_pairs();
+    let asked: Vec<&Pair> = met
+        .iter()
+        .map(|&item| &train.pairs[item as usize])
+        .chain(&validation.pairs)
+        .collect();
+    let mut found = reference(ctx, &mut objective, &parameters, &asked)?;
+    validation.reference = found.split_off(met.len());
+    for (item, found) in met.into_iter().zip(found) {
+        train.reference[item as usize] = found;
+    }
+    objective.set_pairs(train, validation);
+    let outcome = training_loop::train(&mut objective, parameters, &settings, how, ctx)?;
     outcome.metrics.write(&ctx.output("metrics"))?;
     tuning::write(ctx, objective.tuned(), outcome.parameters, folder)
 }
 
-/// The reference's log-probabilities of all pairs, training pairs first; writes output
-/// `reference`.
+/// The reference's log-probabilities of pairs; writes output `reference`.
 fn reference(
     ctx: &Ctx,
     objective: &mut Preference,
     parameters: &Parameters,
-    loaded: &pairs::Loaded,
+    asked: &[&Pair],
 ) -> Result<Vec<[f64; 2]>> {
-    let all: Vec<&Pair> = loaded.train.iter().chain(&loaded.validation).collect();
-    let pieces: Vec<&[&Pair]> = all.chunks(PAIRS_AT_ONCE).collect();
+    let pieces: Vec<&[&Pair]> = asked.chunks(PAIRS_AT_ONCE).collect();
     let shards = ctx.shards(pieces.len())?;
-    let progress = ctx.progress("reference", "pairs", Some(all.len() as u64));
-    let mut rows = Vec::with_capacity(all.len());
+    let progress = ctx.progress("reference", "pairs", Some(asked.len() as u64));
+    let mut rows = Vec::with_capacity(asked.len());
     for (index, &pairs) in pieces.iter().enumerate() {
         ctx.check_cancelled()?;
         if !shards.is_done(index) {

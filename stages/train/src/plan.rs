@@ -7,6 +7,7 @@
 use crate::settings::Optimisation;
 use crate::training_loop::Objective;
 use engine::rng::{rng, shuffle};
+use std::collections::BTreeSet;
 
 /// The rows of one update.
 pub type Window = Vec<Vec<u32>>;
@@ -72,6 +73,16 @@ pub fn walk<O: Objective, E>(
         }
     }
     Ok(())
+}
+
+/// The items that a run meets, in their own order.
+pub fn met(objective: &mut impl Objective, settings: &Optimisation, seed: u64) -> Vec<u32> {
+    let mut met = BTreeSet::new();
+    let Ok(()) = walk(objective, settings, seed, |_, _, window| {
+        met.extend(window.iter().flatten());
+        Ok::<(), std::convert::Infallible>(())
+    });
+    met.into_iter().collect()
 }
 
 /// How long a run is.

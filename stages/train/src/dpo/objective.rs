@@ -13,6 +13,7 @@ use anyhow::{Result, ensure};
 use model::network::Network;
 use model::parameters::Parameters;
 use std::borrow::Borrow;
+use std::mem::take;
 use std::ops::Range;
 
 /// What one model's log-probabilities may differ by between batches, per token, in nats.
@@ -57,6 +58,11 @@ impl Preference {
     /// Takes the data.
     pub fn set_pairs(&mut self, train: Judged, validation: Judged) {
         (self.train, self.validation) = (train, validation);
+    }
+
+    /// Gives the data back.
+    pub fn take_pairs(&mut self) -> (Judged, Judged) {
+        (take(&mut self.train), take(&mut self.validation))
     }
 
     /// What is trained.
