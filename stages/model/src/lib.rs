@@ -65,6 +65,7 @@ pub mod lora;
 pub mod network;
 pub mod ops;
 pub mod optimizer;
+mod pages;
 pub mod parameters;
 pub mod precision;
 pub mod safetensors_file;

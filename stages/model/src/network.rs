@@ -114,16 +114,20 @@ impl Network {
 
     fn check_batch(&self, batch: &Batch) -> Result<()> {
         ensure!(!batch.is_empty(), "the batch holds no tokens");
-        for (&id, &position) in batch.ids.iter().zip(&batch.positions) {
+        for (sequence, bound) in batch.bounds.windows(2).enumerate() {
+            let length = bound[1] - bound[0];
+            ensure!(
+                length <= self.config.max_positions,
+                "sequence {sequence} of the batch has {length} tokens, the model only {} positions \
+                 (max_position_embeddings): cut it or drop it",
+                self.config.max_positions
+            );
+        }
+        for &id in &batch.ids {
             ensure!(
                 (id as usize) < self.config.vocab_size,
                 "token id {id} is outside the vocabulary of {}: the tokenizer is not the model's",
                 self.config.vocab_size
-            );
-            ensure!(
-                (position as usize) < self.config.max_positions,
-                "a sequence is longer than the model's {} positions; cut it or drop it",
-                self.config.max_positions
             );
         }
         for (_, target) in batch.targets() {

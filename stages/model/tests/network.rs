@@ -306,3 +306,29 @@ fn recomputed_blocks_give_the_same_bytes_and_are_not_kept() {
         assert!(recomputed.2 < kept.2, "{} {}", recomputed.2, kept.2);
     }
 }
+
+#[test]
+fn a_batch_that_does_not_fit_the_model_says_where() {
+    let (network, parameters) = load("llama_ds");
+    let (longest, vocabulary) = (network.config().max_positions, network.config().vocab_size);
+    let refused = |ids: &[u32]| {
+        let mut batch = batch(0..1);
+        batch.push_completion(&[], ids).unwrap();
+        let mut workspace = Workspace::new();
+        let error = network.forward(&parameters, &batch, &mut workspace);
+        error.unwrap_err().to_string()
+    };
+    let error = refused(&vec![1; longest + 1]);
+    for words in [
+        "sequence 1",
+        &format!("{} tokens", longest + 1),
+        &format!("{longest} pos"),
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    let error = refused(&[vocabulary as u32]);
+    assert!(
+        error.contains(&format!("token id {vocabulary} is outside the vocabulary")),
+        "{error}"
+    );
+}

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::ops::head::Buffers;
 use crate::ops::low_rank;
 use crate::ops::vector::{clear, copy};
+use crate::pages::resize;
 use crate::precision::Precision;
 
 /// Logits that the head holds at a time on a device.
@@ -50,7 +51,7 @@ impl<T: Copy + Default> Block<T> {
             (&mut self.middle, hidden),
             (&mut self.middle_root, tokens),
         ] {
-            buffer.resize(length, 0.0);
+            resize(buffer, length, 0.0);
         }
         for (buffer, length) in [
             (&mut self.q, query),
@@ -60,7 +61,7 @@ impl<T: Copy + Default> Block<T> {
             (&mut self.gate, inner),
             (&mut self.up, inner),
         ] {
-            buffer.resize(length, T::default());
+            resize(buffer, length, T::default());
         }
     }
 
@@ -197,7 +198,7 @@ impl Workspace {
         self.fresh = true;
         self.stream.resize_with(config.layers + 1, Vec::new);
         for stream in &mut self.stream {
-            stream.resize(hidden, 0.0);
+            resize(stream, hidden, 0.0);
         }
         let kept = if self.recomputes { 1 } else { config.layers };
         match &mut self.blocks {
@@ -214,13 +215,13 @@ impl Workspace {
             (&mut self.scratch.product, inner),
             (&mut self.delta, tokens * config.heads),
         ] {
-            buffer.resize(length, 0.0);
+            resize(buffer, length, 0.0);
         }
         for (buffer, length) in self.scratch.rows.iter_mut().zip([query, kv, kv]) {
-            buffer.resize(length, 0.0);
+            resize(buffer, length, 0.0);
         }
         for (buffer, length) in self.scratch.heads.iter_mut().zip([query, query, kv, kv]) {
-            buffer.resize(length, 0.0);
+            resize(buffer, length, 0.0);
         }
     }
 

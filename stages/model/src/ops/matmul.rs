@@ -21,6 +21,7 @@ use kernel::{Form, Kernel, Left, Out};
 use rayon::prelude::*;
 pub use view::View;
 
+use crate::pages::resize;
 use crate::precision::{Element, Precision};
 
 /// Inner values that a tile adds before it goes back to memory: a panel of so many steps stays in
@@ -376,7 +377,7 @@ fn aligned(words: &mut Vec<u32>, length: usize) -> &mut [u32] {
     if words.len() < room {
         // Nothing of the old is worth copying.
         words.clear();
-        words.resize(room, 0);
+        resize(words, room, 0);
     }
     let skip = words.as_ptr().align_offset(LINE);
     &mut words[skip..][..length]

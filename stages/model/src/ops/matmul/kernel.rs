@@ -193,10 +193,11 @@ unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     sums
 }
 
+/// Asks for a line of memory that will be read soon.
 #[inline(always)]
-unsafe fn prefetch(at: *const f32) {
+pub(super) fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, of an address inside the result.
+    // SAFETY: a hint, which does nothing where an address leads nowhere; every x86-64 has it.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(at.cast());

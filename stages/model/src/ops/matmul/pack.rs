@@ -5,12 +5,15 @@
 //! of one step lie side by side, steps follow one another, so that a tile walks through memory
 //! in order. What is missing at the edge is 0. Rounding to bfloat16 happens here.
 
-use super::View;
-use super::kernel::Form;
+use super::kernel::{Form, prefetch};
+use super::{LINE, View};
 use crate::precision::Element;
 
 /// Steps that are transposed at once.
 const STEPS: usize = 8;
+/// So many steps before a row is laid out, it is asked for: rows lie pages apart, and a processor
+/// guesses only within a page.
+const AHEAD: usize = 4;
 
 /// Fills panels that lie one after another, `depth` steps of `width` words each, from the columns
 /// of `from` that start at `first`.
@@ -87,7 +90,7 @@ fn sized_panels<T: Element, const VALUES: usize, const WIDTH: usize>(
         for (index, steps) in steps.chunks_mut(depth).enumerate() {
             let first = first + index * WIDTH;
             let column = |i: usize| &from.data[(first + i) * from.stride..][..from.rows];
-            let done = transposed::<T, VALUES, WIDTH>(steps, column, word);
+            let done = transposed::<T, VALUES, WIDTH>(steps, column, from.stride, word);
             for (step, words) in steps.iter_mut().enumerate().skip(done) {
                 *words = std::array::from_fn(|i| at(step, first + i));
             }
@@ -96,6 +99,13 @@ fn sized_panels<T: Element, const VALUES: usize, const WIDTH: usize>(
         // A row of `from` at a time, for its neighbours in memory.
         let whole = from.rows / VALUES;
         for step in 0..whole {
+            let ahead = (step + AHEAD) * VALUES;
+            for row in ahead..from.rows.min(ahead + VALUES) {
+                let start = from.data[row * from.stride + first..].as_ptr();
+                for at in (0..full * WIDTH).step_by(LINE / size_of::<T>()) {
+                    prefetch(start.wrapping_add(at));
+                }
+            }
             let row = |row: usize| {
                 let row = &from.data[row * from.stride + first..][..full * WIDTH];
                 row.as_chunks::<WIDTH>().0
@@ -138,22 +148,29 @@ fn transpose(rows: [[u32; 4]; 4]) -> [[u32; 4]; 4] {
     std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
 }
 
-/// One panel from columns that lie in memory one after another, but for its last steps; returns
-/// how many were written.
+/// One panel from columns that lie in memory one after another, `stride` apart, but for its last
+/// steps; returns how many were written. Asks for the columns of the next panel meanwhile.
 fn transposed<'a, T: Element, const VALUES: usize, const WIDTH: usize>(
     steps: &mut [[u32; WIDTH]],
     column: impl Fn(usize) -> &'a [T],
+    stride: usize,
     word: impl Fn(T, T) -> u32 + Copy,
 ) -> usize {
     let columns: [&[T]; WIDTH] = std::array::from_fn(column);
     let blocks = columns[0].len() / (STEPS * VALUES);
     let written = &mut steps[..blocks * STEPS];
     for (index, block) in written.as_chunks_mut::<STEPS>().0.iter_mut().enumerate() {
+        let at = index * STEPS * VALUES;
+        if (at * size_of::<T>()).is_multiple_of(LINE) {
+            for column in columns {
+                prefetch(column.as_ptr().wrapping_add(WIDTH * stride + at));
+            }
+        }
         for first in (0..WIDTH).step_by(4) {
             let here = WIDTH.min(first + 4) - first;
             let mut rows = [[0; STEPS]; 4];
             for (row, column) in rows.iter_mut().zip(&columns[first..first + here]) {
-                let values = &column[index * STEPS * VALUES..][..STEPS * VALUES];
+                let values = &column[at..][..STEPS * VALUES];
                 *row = std::array::from_fn(|i| {
                     word(values[i * VALUES], values[i * VALUES + VALUES - 1])
                 });
