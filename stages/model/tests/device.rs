@@ -204,6 +204,22 @@ fn a_prompt_longer_than_a_step_beside_others_is_that_of_the_cpu() {
     }
 }
 
+#[test]
+fn heads_that_pages_do_not_take_are_an_error_in_words() {
+    let config = Config {
+        head_dim: 12,
+        ..config()
+    };
+    let placed = Parameters::init(&config, 8)
+        .to_device(&Device::emulated(), Precision::F32)
+        .unwrap();
+    let decoder = Decoder::new(&Network::new(config), &placed);
+    let go_on = |_: &Sample| ControlFlow::Continue(());
+    let outcome = decoder.generate(&requests(), &settings(), Limits::default(), &go_on);
+    let message = outcome.unwrap_err().to_string();
+    assert!(message.contains("have 12"), "{message}");
+}
+
 /// The driver's own graphs, over a driver that the emulation stands in for.
 #[cfg(feature = "cuda")]
 #[test]

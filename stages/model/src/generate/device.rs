@@ -10,7 +10,7 @@ mod steps;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use gpu::Device;
 use half::bf16;
 
@@ -120,6 +120,12 @@ impl DeviceDecoder {
         limits: Limits,
     ) -> Result<(Session, usize)> {
         let config = self.config();
+        ensure!(
+            config.head_dim.is_multiple_of(8) && config.head_dim <= 256,
+            "sampling on a GPU wants heads of a multiple of 8 values, 256 at most, and this model's have \
+             {}: say --device cpu",
+            config.head_dim
+        );
         let numbers = 2 * config.kv_width() * PAGE * config.layers;
         let bytes = match self.precision {
             Precision::F32 => 4 * numbers,
