@@ -375,7 +375,9 @@ fn draws(test: &mut Test) -> Result<()> {
                 let mut expected = [Vec::new(), Vec::new(), Vec::new()];
                 for (slot, row) in slots.iter().zip(logits.host.chunks_exact(vocab)) {
                     if *slot == NOBODY {
-                        expected.iter_mut().for_each(|values| values.push(0.0));
+                        for values in &mut expected {
+                            values.push(0.0);
+                        }
                         continue;
                     }
                     let slot = *slot as usize;
