@@ -24,6 +24,7 @@ constexpr u64 MEMORY = 1ull << 30;
 struct Function {
     const emulation::Kernel *kernel;
     u32 shared = 48 * 1024;
+    bool ran = false;
 };
 using Graph = std::vector<std::function<int()>>;
 
@@ -124,14 +125,17 @@ int cuModuleGetFunction(void **to, void *from, const char *name) {
     return *to = &function, OK;
 }
 int cuFuncSetAttribute(void *function, int attribute, int value) {
-    if (attribute != 8 || value > 227 * 1024) return INVALID_VALUE;
+    if (attribute != 8 || value > 227 * 1024 || capturing) return INVALID_VALUE;
     return static_cast<Function *>(function)->shared = value, OK;
 }
 int cuLaunchKernel(void *which, u32 x, u32 y, u32 z, u32 threads, u32 threads_y, u32 threads_z, u32 shared, void *on,
                    void **arguments, void **extra) {
-    const Function &function = *static_cast<Function *>(which);
+    Function &function = *static_cast<Function *>(which);
     const emulation::Kernel *kernel = function.kernel;
     if (on != &stream || extra || threads_y != 1 || threads_z != 1 || shared > function.shared) return INVALID_VALUE;
+    // A driver may load a kernel when it first runs, which a recording does not allow.
+    if (capturing && !function.ran) return CAPTURE_UNSUPPORTED;
+    function.ran = true;
     // Values are taken now, as a driver does.
     std::vector<u64> bits(kernel->count);
     for (u32 i = 0; i < kernel->count; i++) std::memcpy(&bits[i], arguments[i], kernel->sizes[i]);

@@ -4,9 +4,11 @@
 // Sums of probabilities are of integers (a probability of 1 is 2^44), so that their order does not matter: the token
 // does not depend on how threads meet. Thresholds are found digit by digit, 8 bits at a time, in a histogram of the
 // values' bits; nothing is sorted. The draw is number `drawn` of ChaCha12 under the sequence's key, as on the CPU.
+// Rows of NOBODY are left alone.
 
 #define SAMPLING_THREADS 1024
 #define ONE 17592186044416.0f // 2^44
+#define NOBODY 0xffffffffu
 
 // Settings of a sequence, as the host lays them out.
 struct SamplingSettings {
@@ -107,6 +109,7 @@ KERNEL_FOR(1024, 1, sample, u32 *tokens, float *log_probs, float *processed_log_
     __shared__ u32 warp_ties[32], chosen;
     int row = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     u64 slot = slots[row];
+    if (slot == NOBODY) return;
     SamplingSettings *settings = all_settings + slot;
     Sampler sampler;
     sampler.logits = all_logits + (i64)row * vocab;

@@ -4,6 +4,7 @@
 //! they are made, from whatever thread. Sizes are checked by the operations; a call that the
 //! driver refuses is an [`Error`], which may concern an earlier kernel.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -199,5 +200,50 @@ impl Graph {
     /// The driver refuses.
     pub fn launch(&self) -> Result<()> {
         self.recording.launch()
+    }
+}
+
+/// Recorded calls by whatever decides their sizes.
+///
+/// What runs for the first time runs as it is: kernels are loaded by their first launch, which must
+/// not be inside a recording.
+pub struct Graphs<K> {
+    by_size: BTreeMap<K, Option<Graph>>,
+}
+
+impl<K> Default for Graphs<K> {
+    fn default() -> Self {
+        Self {
+            by_size: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord> Graphs<K> {
+    /// Makes the calls of `work`, or those that it made when it was recorded for the same `size`:
+    /// they must be the same, on buffers that are still there ([`Device::record`]).
+    ///
+    /// # Errors
+    /// A call fails, or cannot be recorded.
+    pub fn run(
+        &mut self,
+        size: K,
+        device: &Device,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        match self.by_size.get_mut(&size) {
+            Some(Some(graph)) => graph.launch(),
+            Some(none) => none.insert(device.record(work)?).launch(),
+            None => {
+                work()?;
+                self.by_size.insert(size, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Forgets all recordings: before a buffer goes that they use.
+    pub fn clear(&mut self) {
+        self.by_size.clear();
     }
 }

@@ -11,6 +11,8 @@
 pub(crate) mod cuda;
 #[cfg(feature = "emulation")]
 pub(crate) mod emulated;
+#[cfg(all(feature = "cuda", feature = "emulation"))]
+pub(crate) mod stand_in;
 
 use crate::device::{Description, Memory};
 use crate::error::Result;

@@ -3,36 +3,17 @@
 //! Where a real driver is installed, this has nothing to say: `iota doctor --gpu-selftest` does.
 
 #![allow(clippy::unwrap_used)]
-#![allow(unsafe_code)] // opens libraries
 
-use gpu::ops::elementwise;
-use gpu::{Device, Error, Unavailable};
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-
-/// Opens the stand-ins, so that they are found under NVIDIA's names; says whether they may be.
-fn stand_in() -> bool {
-    // SAFETY: a driver's initialiser asks for nothing.
-    if unsafe { Library::new("libcuda.so") }.is_ok() {
-        return false;
-    }
-    let without = Device::cuda(0);
-    if !matches!(without, Err(Unavailable::NoDriver)) {
-        return false;
-    }
-    for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
-        let path = format!("{}/{name}", gpu::DRIVER_OF_THE_TESTS);
-        // SAFETY: the stand-ins' initialisers register kernels.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
-        std::mem::forget(library.unwrap());
-    }
-    true
-}
+use gpu::ops::{elementwise, swiglu};
+use gpu::{Device, Error, Graphs, Unavailable};
 
 #[test]
 fn the_code_of_the_real_device_runs() {
-    if !stand_in() {
+    let without = Device::cuda(0);
+    if !gpu::stand_in_for_the_driver() {
         return;
     }
+    assert!(matches!(without, Err(Unavailable::NoDriver)));
     let Err(Unavailable::NoDevice {
         ordinal: 3,
         count: 1,
@@ -51,6 +32,24 @@ fn the_code_of_the_real_device_runs() {
     assert_eq!(about.compute_capability, "9.0");
     assert_eq!(about.driver_cuda, "13.0");
     assert_eq!(about.libraries.len(), 3);
+
+    // A kernel's first launch may load it, which cannot be recorded.
+    let gate_up = device.upload(&[1.0_f32; 6]).unwrap();
+    let mut y = device.zeros::<f32>(3).unwrap();
+    let cold = device.record(|| swiglu::forward(y.view_mut(), gate_up.view(), 3));
+    assert!(cold.is_err());
+    let mut graphs = Graphs::default();
+    for _ in 0..3 {
+        y.view_mut().zero().unwrap();
+        let work = || swiglu::forward(y.view_mut(), gate_up.view(), 3);
+        graphs.run(3, &device, work).unwrap();
+        assert!(
+            y.download()
+                .unwrap()
+                .iter()
+                .all(|y| (y - 0.731).abs() < 1e-3)
+        );
+    }
 
     let outcomes = gpu::small_self_test(&device).unwrap();
     assert!(outcomes.len() > 100);

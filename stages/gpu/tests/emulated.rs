@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use gpu::ops::elementwise;
-use gpu::{Device, Error, Outcome};
+use gpu::{Device, Error, Graphs, Outcome};
 
 #[test]
 fn every_operation_agrees_with_its_reference() {
@@ -37,6 +37,24 @@ fn recorded_calls_run_when_launched_with_the_contents_of_then() {
     x.view_mut().upload(&[1.0, 1.0, 1.0]).unwrap();
     graph.launch().unwrap();
     assert_eq!(y.download().unwrap(), [4.0, 6.0, 8.0]);
+}
+
+#[test]
+fn graphs_are_recorded_once_for_each_size_and_not_before_the_second_run() {
+    let device = Device::emulated();
+    let x = device.upload(&[1.0_f32, 2.0, 3.0]).unwrap();
+    let mut y = device.zeros::<f32>(3).unwrap();
+    let (mut graphs, mut asked) = (Graphs::default(), 0);
+    for length in [3, 2, 3, 3, 2, 3] {
+        let work = || {
+            asked += 1;
+            elementwise::add_scaled(y.slice_mut(..length), 1.0, x.slice(..length))
+        };
+        graphs.run(length, &device, work).unwrap();
+    }
+    assert_eq!(y.download().unwrap(), [6.0, 12.0, 12.0]);
+    // Each size once as it is and once to be recorded.
+    assert_eq!(asked, 4);
 }
 
 #[test]

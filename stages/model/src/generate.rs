@@ -154,13 +154,14 @@ impl Decoder {
         ensure!(limits.slots_per_thread > 0, "slots_per_thread is 0");
         #[cfg(feature = "device")]
         if let Some(decoder) = self.on_device() {
-            let (pages, limit) = decoder.pages(limits)?;
-            let pool = Pool::on_device(self.config(), pages, limit);
+            let slots = limits.slots_per_thread * rayon::current_num_threads();
+            let (session, limit) = decoder.session(slots, limits)?;
+            let pool = Pool::on_device(self.config(), session, limit);
             let worker = Worker {
                 decoder: self,
                 queue,
                 pool: &pool,
-                slots: limits.slots_per_thread * rayon::current_num_threads(),
+                slots,
                 observer,
                 state: State::default(),
             };

@@ -118,12 +118,11 @@ fn samples_are_those_of_the_cpu_and_do_not_depend_on_the_batch() {
     }
 }
 
-#[test]
-fn samples_in_bfloat16_with_an_adapter_do_not_depend_on_the_batch() {
-    let network = Network::new(config());
+/// A model with an adapter on every layer.
+fn adapted(rank: usize) -> (Parameters, Adapter) {
     let mut parameters = Parameters::init(&config(), 8);
     let lora = LoraConfig {
-        rank: 8,
+        rank,
         targets: Targets::AllLinear { head: true },
         ..LoraConfig::default()
     };
@@ -133,6 +132,13 @@ fn samples_in_bfloat16_with_an_adapter_do_not_depend_on_the_batch() {
             fill_normal(&mut tensor.data, 0.2, 9, name);
         }
     }
+    (parameters, adapter)
+}
+
+#[test]
+fn samples_in_bfloat16_with_an_adapter_do_not_depend_on_the_batch() {
+    let network = Network::new(config());
+    let (parameters, adapter) = adapted(8);
     let placed = parameters
         .to_device(&Device::emulated(), Precision::Bf16)
         .unwrap();
@@ -143,4 +149,96 @@ fn samples_in_bfloat16_with_an_adapter_do_not_depend_on_the_batch() {
         draw(&Decoder::new(&network, &placed), &settings(), 6),
         together
     );
+}
+
+#[test]
+fn an_adapter_beside_the_weights_is_that_of_the_cpu_in_them() {
+    let network = Network::new(config());
+    // A rank that no kernel likes.
+    let (parameters, adapter) = adapted(3);
+    let here = Decoder::new(&network, Weights::adapted(&parameters, &adapter));
+    let here = draw(&here, &settings(), 3);
+    let placed = parameters
+        .to_device(&Device::emulated(), Precision::F32)
+        .unwrap();
+    let there = Decoder::new(&network, Weights::adapted(&placed, &adapter));
+    for (here, there) in here.iter().zip(&draw(&there, &settings(), 6)) {
+        assert_eq!(here.tokens, there.tokens);
+        for (a, b) in here.log_probs.iter().zip(&there.log_probs) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_longer_than_a_step_beside_others_is_that_of_the_cpu() {
+    let config = Config {
+        max_positions: 600,
+        layers: 1,
+        ..config()
+    };
+    let network = Network::new(config.clone());
+    let parameters = Parameters::init(&config, 8);
+    let requests = [(4, 3), (520, 1)].map(|(length, samples)| Request {
+        key: format!("{length}"),
+        prompt: (0..length).map(|i: u32| (i * i + 3) % 61).collect(),
+        samples,
+        ..Request::default()
+    });
+    let go_on = |_: &Sample| ControlFlow::Continue(());
+    let draw = |decoder: &Decoder, requests: &[Request]| {
+        let limits = Limits::default();
+        decoder.generate(requests, &settings(), limits, &go_on)
+    };
+    let here = draw(&Decoder::new(&network, &parameters), &requests).unwrap();
+    let placed = parameters
+        .to_device(&Device::emulated(), Precision::F32)
+        .unwrap();
+    let there = draw(&Decoder::new(&network, &placed), &requests).unwrap();
+    assert_eq!(here.len(), 4);
+    for (here, there) in here.iter().zip(&there) {
+        assert_eq!(here.tokens, there.tokens);
+        for (a, b) in here.log_probs.iter().zip(&there.log_probs) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn heads_that_pages_do_not_take_are_an_error_in_words() {
+    let config = Config {
+        head_dim: 12,
+        ..config()
+    };
+    let placed = Parameters::init(&config, 8)
+        .to_device(&Device::emulated(), Precision::F32)
+        .unwrap();
+    let decoder = Decoder::new(&Network::new(config), &placed);
+    let go_on = |_: &Sample| ControlFlow::Continue(());
+    let outcome = decoder.generate(&requests(), &settings(), Limits::default(), &go_on);
+    let message = outcome.unwrap_err().to_string();
+    assert!(message.contains("have 12"), "{message}");
+}
+
+/// The driver's own graphs, over a driver that the emulation stands in for.
+#[cfg(feature = "cuda")]
+#[test]
+fn the_code_of_the_real_device_draws_the_same() {
+    if !gpu::stand_in_for_the_driver() {
+        return;
+    }
+    let device = match Device::cuda(0) {
+        Ok(device) => device,
+        // Built without nvcc, and no NVRTC here.
+        Err(gpu::Unavailable::Kernels(_)) => return,
+        Err(error) => panic!("{error}"),
+    };
+    let network = Network::new(config());
+    let draws = |device: &Device| {
+        let (parameters, adapter) = adapted(8);
+        let placed = parameters.to_device(device, Precision::Bf16).unwrap();
+        let decoder = Decoder::new(&network, Weights::adapted(&placed, &adapter));
+        draw(&decoder, &settings(), 6)
+    };
+    assert_eq!(draws(&device), draws(&Device::emulated()));
 }

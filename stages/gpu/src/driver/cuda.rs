@@ -167,6 +167,12 @@ impl Session {
     }
 }
 
+/// Whether there is a driver.
+#[cfg(feature = "emulation")]
+pub(super) fn is_there() -> bool {
+    libraries::driver().is_ok()
+}
+
 impl Cuda {
     /// Opens libraries, the device, its memory pool, cuBLAS and the kernels.
     pub(crate) fn new(ordinal: usize) -> Result<Self, Unavailable> {

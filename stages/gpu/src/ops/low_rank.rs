@@ -8,6 +8,7 @@
 use super::dropout::Dropout;
 use super::elementwise;
 use super::matmul::{Matrix, Output, matmul};
+use super::row_product::row_product;
 use crate::buffer::{Buffer, Slice, SliceMut};
 use crate::element::Float;
 use crate::error::Result;
@@ -94,6 +95,24 @@ where
         let u = self.narrowed(x)?;
         let u = Matrix::new(u.view(), x.len() / self.inputs(), self.rank);
         matmul(y, stride, true, self.scale, u, self.b_matrix().transposed())
+    }
+
+    /// As [`LowRank::forward`], but nothing is dropped, each row's bits are the same whatever rows are
+    /// beside it, and no memory is taken: `u` has room for `rank` values a row.
+    ///
+    /// # Errors
+    /// A launch fails.
+    pub fn forward_by_row<O: Output<T>>(
+        &self,
+        y: SliceMut<O>,
+        stride: usize,
+        x: Slice<T>,
+        u: SliceMut<T>,
+    ) -> Result<()> {
+        let (rank, inputs) = (self.rank, self.inputs());
+        let mut u = u.slice(..x.len() / inputs * rank);
+        row_product(u.reborrow(), rank, false, 1.0, x, self.a, inputs)?;
+        row_product(y, stride, true, self.scale, u.as_slice(), self.b, rank)
     }
 
     /// `dx += drop((s dy B) A)`; `dy` as `y` in [`LowRank::forward`].

@@ -57,7 +57,7 @@ impl<'a, T: Float> Matrix<'a, T> {
     }
 }
 
-fn check(length: usize, rows: usize, cols: usize, stride: usize) {
+pub(super) fn check(length: usize, rows: usize, cols: usize, stride: usize) {
     assert!(stride >= cols, "rows of {cols} values, {stride} apart");
     assert!(
         rows == 0 || length >= (rows - 1) * stride + cols,

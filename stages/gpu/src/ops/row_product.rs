@@ -1,31 +1,38 @@
 //! `y = scale x Wᵀ` for decoding: each row's bits are the same whatever rows are beside it.
 //!
-//! cuBLAS picks its kernel by the number of rows, and with it the order of sums; a sample must not
-//! depend on the batch that it was drawn in. Meant for few rows, where reading the weights is what
-//! takes the time. Kernels in `kernels/row_product.cu`.
+//! cuBLAS picks its kernel by the number of rows, and with it the order of sums, and does not say
+//! that all rows of one product are summed alike; a sample must not depend on the batch that it was
+//! drawn in. Here the order depends on `inputs` alone. What is left to assume is that a tensor core
+//! computes the rows of a tile alike; the self-test holds that against the device. Meant for few
+//! rows, where reading the weights is what takes the time. Kernels in `kernels/row_product.cu`.
 
 use super::int;
-use super::matmul::Output;
+use super::matmul::{Output, check};
 use crate::buffer::{Slice, SliceMut};
 use crate::driver::Grid;
 use crate::element::Float;
 use crate::error::Result;
 
-/// `y` `[rows, outputs]` from `x` `[rows, inputs]` and `weight` `[outputs, inputs]`; `inputs` is a
-/// multiple of 8, and both addresses of 16 bytes.
+/// `y`, or what is added to it if `accumulate`, from `x` `[rows, inputs]` and `weight`
+/// `[outputs, inputs]`; `y` is `[rows, outputs]` with rows `stride` values apart. Fastest where
+/// `inputs` is a multiple of 8.
 ///
 /// # Errors
 /// The launch fails.
+///
+/// # Panics
+/// The sizes do not fit.
 pub fn row_product<T: Float, O: Output<T>>(
     y: SliceMut<O>,
+    stride: usize,
+    accumulate: bool,
+    scale: f32,
     x: Slice<T>,
     weight: Slice<T>,
     inputs: usize,
-    scale: f32,
 ) -> Result<()> {
     let (rows, outputs) = (x.len() / inputs, weight.len() / inputs);
-    assert_eq!(inputs % 8, 0, "inputs of a row product");
-    assert_eq!(y.len(), rows * outputs, "outputs of a row product");
+    check(y.len(), rows, outputs, stride);
     let arguments = [
         (&y).into(),
         x.into(),
@@ -33,6 +40,8 @@ pub fn row_product<T: Float, O: Output<T>>(
         int(rows).into(),
         int(outputs).into(),
         int(inputs).into(),
+        (stride as u64).into(),
+        i32::from(accumulate).into(),
         scale.into(),
     ];
     let (kernel, tile) = match (T::SUFFIX, rows) {
@@ -40,6 +49,6 @@ pub fn row_product<T: Float, O: Output<T>>(
         (_, 0..=16) => (format!("row_product_16_{}_bf16", O::SUFFIX), [16, 16]),
         _ => (format!("row_product_64_{}_bf16", O::SUFFIX), [64, 32]),
     };
-    let blocks = [outputs.div_ceil(tile[1]), rows.div_ceil(tile[0]), 1];
+    let blocks = [rows.div_ceil(tile[0]), outputs.div_ceil(tile[1]), 1];
     y.device.launch(&kernel, Grid::of(blocks, 256), &arguments)
 }

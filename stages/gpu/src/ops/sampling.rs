@@ -11,6 +11,9 @@ use crate::device::Device;
 use crate::driver::Grid;
 use crate::error::Result;
 
+/// In place of a slot: nothing is drawn for the row, and nothing written.
+pub const NOBODY: u32 = u32::MAX;
+
 /// Words of a slot's settings; as `SamplingSettings` in the kernel.
 const WORDS: usize = 8;
 
@@ -115,8 +118,8 @@ pub struct Drawn<'a> {
     pub processed_log_probs: SliceMut<'a, f32>,
 }
 
-/// Draws the next token of the sequences in `slots` from logits `[rows, vocab]`; no slot twice.
-/// Log-probabilities are NaN where logits are.
+/// Draws the next token of the sequences in `slots` from logits `[rows, vocab]`; no slot twice, but
+/// [`NOBODY`]. Log-probabilities are NaN where logits are.
 ///
 /// # Errors
 /// The launch fails.

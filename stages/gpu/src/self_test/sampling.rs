@@ -1,13 +1,14 @@
 //! Comparisons of decoding: pages, row products, and the draw of tokens.
 
 use super::{Pair, Test, tolerance};
+use crate::buffer::{Slice, SliceMut};
 use crate::element::Float;
 use crate::error::Result;
 use crate::ops::attention::Shape;
 use crate::ops::matmul::Output;
 use crate::ops::paged::{self, PAGE, Rows};
 use crate::ops::row_product::row_product;
-use crate::ops::sampling::{Drawn, Settings, State, sample};
+use crate::ops::sampling::{Drawn, NOBODY, Settings, State, sample};
 
 pub(super) fn all<T: Float + Output<T>>(test: &mut Test) -> Result<()>
 where
@@ -26,12 +27,25 @@ fn row_products<T: Float + Output<T>>(test: &mut Test) -> Result<()>
 where
     f32: Output<T>,
 {
-    for (rows, outputs, inputs) in [(1, 5, 8), (9, 33, 72), (17, 40, 520), (70, 37, 304)] {
+    let mut cases = vec![
+        (1, 5, 8),
+        (9, 33, 72),
+        (18, 20, 13),
+        (17, 40, 520),
+        (70, 37, 304),
+    ];
+    if test.large {
+        cases.push((300, 1000, 2048));
+    }
+    for (rows, outputs, inputs) in cases {
         let case = format!("{rows}x{outputs}x{inputs}");
         let x: Pair<T> = test.values(rows * inputs, 1.0)?;
         let w: Pair<T> = test.values(outputs * inputs, 1.0)?;
         let mut y = test.device.empty::<f32>(rows * outputs)?;
-        row_product(y.view_mut(), x.view(), w.view(), inputs, 0.5)?;
+        let product = |y: SliceMut<f32>, x: Slice<T>, inputs| {
+            row_product(y, outputs, false, 0.5, x, w.view(), inputs)
+        };
+        product(y.view_mut(), x.view(), inputs)?;
         let expected: Vec<f64> = (0..rows * outputs)
             .map(|at| {
                 let x = &x.host[at / outputs * inputs..][..inputs];
@@ -41,7 +55,8 @@ where
             .collect();
         test.compare(T::NAME, "row product", &case, y.view(), &expected, 2e-5)?;
         let mut narrow = test.device.empty::<T>(rows * outputs)?;
-        row_product(narrow.view_mut(), x.view(), w.view(), inputs, 0.5)?;
+        let (to, wide) = (narrow.view_mut(), outputs);
+        row_product(to, wide, false, 0.5, x.view(), w.view(), inputs)?;
         let name = "row product, narrow";
         test.compare(
             T::NAME,
@@ -53,11 +68,23 @@ where
         )?;
         let last = x.device.slice((rows - 1) * inputs..);
         let mut alone = test.device.empty::<f32>(outputs)?;
-        row_product(alone.view_mut(), last, w.view(), inputs, 0.5)?;
+        product(alone.view_mut(), last, inputs)?;
         let together = y.slice((rows - 1) * outputs..).download()?;
         let together: Vec<f64> = together.into_iter().map(f64::from).collect();
         let name = "row product, alone and together";
         test.compare(T::NAME, name, &case, alone.view(), &together, 0.0)?;
+        // Some columns of wider rows.
+        let stride = outputs + 3;
+        let mut wider: Pair<f32> = test.values(rows * stride, 1.0)?;
+        let (to, x) = (wider.device.slice_mut(2..), x.view());
+        row_product(to, stride, true, 0.5, x, w.view(), inputs)?;
+        for (row, products) in expected.chunks_exact(outputs).enumerate() {
+            let at = row * stride + 2;
+            let sums = wider.host[at..at + outputs].iter_mut().zip(products);
+            sums.for_each(|(sum, product)| *sum += product);
+        }
+        let name = "row product, added";
+        test.compare(T::NAME, name, &case, wider.view(), &wider.host, 2e-5)?;
     }
     Ok(())
 }
@@ -331,14 +358,14 @@ fn draws(test: &mut Test) -> Result<()> {
                 occurred.push(there);
                 all.push(settings);
             }
-            // Slots in another order than rows.
-            let slots: Vec<u32> = (0..rows as u32).rev().collect();
+            // Slots in another order than rows, and one row that is nobody's.
+            let slots: Vec<u32> = (0..rows as u32).rev().chain([NOBODY]).collect();
             let on_device = test.device.upload(&slots)?;
             for step in 0..2 {
-                let logits: Pair<f32> = test.values(rows * vocab, 5.0)?;
-                let mut tokens = test.device.empty::<u32>(rows)?;
-                let mut log_probs = test.device.empty::<f32>(rows)?;
-                let mut processed = test.device.empty::<f32>(rows)?;
+                let logits: Pair<f32> = test.values(slots.len() * vocab, 5.0)?;
+                let mut tokens = test.device.zeros::<u32>(slots.len())?;
+                let mut log_probs = test.device.zeros::<f32>(slots.len())?;
+                let mut processed = test.device.zeros::<f32>(slots.len())?;
                 let drawn = Drawn {
                     tokens: tokens.view_mut(),
                     log_probs: log_probs.view_mut(),
@@ -347,6 +374,12 @@ fn draws(test: &mut Test) -> Result<()> {
                 sample(drawn, logits.view(), on_device.view(), &mut state)?;
                 let mut expected = [Vec::new(), Vec::new(), Vec::new()];
                 for (slot, row) in slots.iter().zip(logits.host.chunks_exact(vocab)) {
+                    if *slot == NOBODY {
+                        for values in &mut expected {
+                            values.push(0.0);
+                        }
+                        continue;
+                    }
                     let slot = *slot as usize;
                     if all[slot].repetition_penalty <= 1.0 {
                         occurred[slot].fill(false);

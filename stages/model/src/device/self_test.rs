@@ -1,15 +1,19 @@
 //! Holds the network on a device against the network on the CPU, on small ones with random weights.
 //!
 //! Run by `iota doctor --gpu-selftest` and, on the emulated device, by tests. `gpu::self_test` holds
-//! each operation against its formula; here it is passes, optimiser, adapters and heads as a whole.
+//! each operation against its formula; here it is passes, optimiser, adapters and heads as a whole, and
+//! that a sequence draws the same tokens whatever is drawn beside it.
 //! In f32 the tolerances are those of sums in another order; in bfloat16 those of what is rounded
 //! where: the CPU rounds operands of products, the device what lies between operations as well.
 
-use anyhow::Result;
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, Result};
 
 use super::{Device, Outcome};
 use crate::batch::Batch;
 use crate::config::{Architecture, Config, RopeScaling};
+use crate::generate::{Decoder, Limits, Request, Sample, Sampling, Settings};
 use crate::lora::{Adapter, DropoutDraw, LoraConfig, Targets};
 use crate::network::{LogProbGradient, Network, ValueHead, Workspace};
 use crate::optimizer::{AdamW, AdamWConfig, clip_coefficient, gradient_norm};
@@ -211,8 +215,8 @@ impl Case {
         Ok(self.outcome("gradients of policy and value", difference, self.relative))
     }
 
-    /// An adapter with dropout on every layer.
-    fn adapter(&self, device: &Device) -> Result<Outcome> {
+    /// The weights with an adapter with dropout on every layer.
+    fn adapted(&self) -> Result<(Parameters, Adapter)> {
         let config = LoraConfig {
             rank: 4,
             alpha: 8.0,
@@ -228,6 +232,12 @@ impl Case {
                 fill_normal(&mut tensor.data, 0.1, 9, name);
             }
         }
+        Ok((parameters, adapter))
+    }
+
+    /// Gradients of an adapter with dropout.
+    fn adapter(&self, device: &Device) -> Result<Outcome> {
+        let (parameters, adapter) = self.adapted()?;
         let train = |parameters: &Parameters| -> Result<Parameters> {
             let mut gradients = adapter.gradients(parameters);
             let draw = DropoutDraw { seed: 4, pass: 2 };
@@ -244,6 +254,53 @@ impl Case {
             difference,
             self.relative,
         ))
+    }
+
+    /// How many numbers of a sample change when others are drawn beside it: three groups of so many
+    /// samples. One row and all rows go through different kernels, and from the third step of a size
+    /// on through recorded ones.
+    fn draws(&self, device: &Device, group: usize) -> Result<Outcome> {
+        let (parameters, adapter) = self.adapted()?;
+        let placed = parameters.to_device(device, self.precision)?;
+        let decoder = Decoder::new(&self.network, Weights::adapted(&placed, &adapter));
+        let request = |number: u32, length: u32, samples: usize| Request {
+            key: number.to_string(),
+            prompt: (0..length)
+                .map(|i| (i * i * 5 + 17 * number) % 101)
+                .collect(),
+            samples,
+            ..Request::default()
+        };
+        let requests = [
+            request(0, 3, group),
+            request(1, 40, 1),
+            request(2, 70, group),
+            request(3, 9, group),
+        ];
+        let mut settings = Settings::new(10, &[], 6);
+        settings.sampling = Sampling {
+            temperature: 0.9,
+            top_p: 0.95,
+            repetition_penalty: 1.1,
+            ..Sampling::default()
+        };
+        let limits = Limits {
+            slots_per_thread: 3 * group + 1,
+            ..Limits::default()
+        };
+        let go_on = |_: &Sample| ControlFlow::Continue(());
+        let alone = decoder.generate(&requests[1..2], &settings, limits, &go_on)?;
+        let together = decoder.generate(&requests, &settings, limits, &go_on)?;
+        let beside = together.into_iter().find(|sample| sample.request == 1);
+        let numbers = |sample: &Sample| -> Vec<u32> {
+            let floats = sample.log_probs.iter().chain(&sample.processed_log_probs);
+            let bits = floats.map(|log_prob| log_prob.to_bits());
+            sample.tokens.iter().copied().chain(bits).collect()
+        };
+        let (alone, beside) = (numbers(&alone[0]), numbers(&beside.context("no sample")?));
+        let differ = alone.iter().zip(&beside).filter(|(a, b)| a != b).count();
+        let what = format!("draws alone and among {} others, an adapter on", 3 * group);
+        Ok(self.outcome(&what, differ as f64, 0.0))
     }
 
     /// Weights after three clipped updates, in units of how far they moved.
@@ -364,6 +421,14 @@ pub(super) fn run(device: &Device) -> Result<Vec<Outcome>> {
         outcomes.push(case.both_heads(device)?);
         outcomes.push(case.adapter(device)?);
         outcomes.push(case.updates(device)?);
+        // Pages take no other heads.
+        if case.network.config().head_dim.is_multiple_of(8) {
+            let group = match case.precision {
+                Precision::F32 => 5,
+                Precision::Bf16 => 21,
+            };
+            outcomes.push(case.draws(device, group)?);
+        }
     }
     Ok(outcomes)
 }

@@ -6,14 +6,14 @@
 //! the linear layers, embedding, norms and the residual stream are 32-bit floats.
 
 use std::ops::Range;
+#[cfg(feature = "device")]
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
 use super::attend::attend;
 use super::cache::{Cache, Place};
 use super::linear::{Buffers, Form, Linear};
-#[cfg(feature = "device")]
-use super::slot::Slot;
 use crate::config::Config;
 use crate::lora::Adapter;
 use crate::network::Network;
@@ -36,7 +36,7 @@ pub struct Decoder {
     adapters: Vec<String>,
     /// In place of all weights above, where these lie on a device.
     #[cfg(feature = "device")]
-    device: Option<super::device::DeviceDecoder>,
+    device: Option<Arc<super::device::DeviceDecoder>>,
 }
 
 struct Block {
@@ -70,23 +70,6 @@ pub(super) struct Scratch {
     product: Vec<f32>,
     scores: Vec<f32>,
     buffers: Buffers,
-    #[cfg(feature = "device")]
-    device: super::device::Scratch,
-}
-
-#[cfg(feature = "device")]
-impl Scratch {
-    /// The buffers of a device.
-    pub(super) fn on_device(&mut self) -> &mut super::device::Scratch {
-        &mut self.device
-    }
-
-    /// The number of a sequence's seat on the device, of `seats`; the device learns how to go on
-    /// with it if it has none.
-    pub(super) fn seat<T>(&mut self, slot: &mut Slot<T>, seats: usize, decoder: &Decoder) -> u32 {
-        let device = decoder.on_device().expect("only a device has seats");
-        crate::device::demand(device.seat(slot, seats, &mut self.device))
-    }
 }
 
 impl Decoder {
@@ -120,7 +103,9 @@ impl Decoder {
                 head: Linear::new(Form::F32, &[], config.hidden_size),
                 form,
                 adapters: Vec::new(),
-                device: Some(super::device::DeviceDecoder::new(network, weights)),
+                device: Some(Arc::new(super::device::DeviceDecoder::new(
+                    network, weights,
+                ))),
                 config,
             };
         }
@@ -164,14 +149,8 @@ impl Decoder {
 
     /// What decodes on a device, if that is where the weights lie.
     #[cfg(feature = "device")]
-    pub(super) fn on_device(&self) -> Option<&super::device::DeviceDecoder> {
+    pub(super) fn on_device(&self) -> Option<&Arc<super::device::DeviceDecoder>> {
         self.device.as_ref()
-    }
-
-    /// Whether one worker has all sequences.
-    #[cfg(feature = "device")]
-    pub(super) fn is_alone(&self) -> bool {
-        self.device.is_some()
     }
 
     /// Rows of a prompt that pass through at once; bounds memory and delay, changes no number.
@@ -198,7 +177,8 @@ impl Decoder {
         #[cfg(feature = "device")]
         ensure!(
             self.device.is_none(),
-            "several adapters beside one model are for the CPU: say --device cpu, or put adapter {}              into the weights (`iota export --adapter`)",
+            "several adapters beside one model are for the CPU: say --device cpu, or put adapter {} \
+             into the weights (`iota export --adapter`)",
             adapter.name()
         );
         ensure!(

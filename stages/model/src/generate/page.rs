@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "device")]
-use super::device::Pages;
+use super::device::Session;
 use super::linear::Form;
 use super::numbers::Numbers;
 use crate::config::Config;
@@ -40,7 +40,7 @@ pub(super) struct Pool {
     state: Mutex<State>,
     /// Where the numbers are, if not here.
     #[cfg(feature = "device")]
-    device: Option<Pages>,
+    device: Option<Session>,
 }
 
 #[derive(Default)]
@@ -66,27 +66,27 @@ impl Pool {
 
     /// A pool of pages on a device, of at most so many.
     #[cfg(feature = "device")]
-    pub(super) fn on_device(config: &Config, pages: Pages, limit: usize) -> Arc<Self> {
+    pub(super) fn on_device(config: &Config, session: Session, limit: usize) -> Arc<Self> {
         Arc::new(Self {
-            brief: pages.is_bf16(),
+            brief: session.is_bf16(),
             page_numbers: 2 * config.layers * config.kv_width() * PAGE,
             limit,
             state: Mutex::default(),
-            device: Some(pages),
+            device: Some(session),
         })
     }
 
-    /// The pages on a device, if they are there.
+    /// What decodes on a device, if the pages are there.
     #[cfg(feature = "device")]
-    pub(super) fn pages(&self) -> Option<&Pages> {
+    pub(super) fn session(&self) -> Option<&Session> {
         self.device.as_ref()
     }
 
     /// The numbers of the page that is made next, after so many.
     fn fresh(&self, #[cfg_attr(not(feature = "device"), allow(unused))] made: usize) -> Numbers {
         #[cfg(feature = "device")]
-        if let Some(pages) = &self.device {
-            let there = if pages.has(made) {
+        if let Some(session) = &self.device {
+            let there = if session.has_page(made) {
                 Ok(())
             } else {
                 Err(anyhow::anyhow!(
@@ -103,10 +103,10 @@ impl Pool {
     #[cfg_attr(not(feature = "device"), allow(clippy::unused_self))]
     pub(super) fn copy(&self, to: &mut Page, from: &Page) {
         #[cfg(feature = "device")]
-        if let (Some(pages), Numbers::Elsewhere(to), Numbers::Elsewhere(from)) =
+        if let (Some(session), Numbers::Elsewhere(to), Numbers::Elsewhere(from)) =
             (&self.device, &to.data, &from.data)
         {
-            return crate::device::demand(pages.copy(*to, *from));
+            return session.copy_page(*to, *from);
         }
         to.data.copy_from(&from.data);
     }

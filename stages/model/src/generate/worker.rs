@@ -218,9 +218,7 @@ impl<T> Worker<'_, T> {
             note(&mut adapted, adapter, first..rows.len());
             if slot.filled == slot.length() {
                 #[cfg(feature = "device")]
-                if self.decoder.is_alone() {
-                    seats.push(scratch.seat(slot, self.slots, self.decoder));
-                }
+                seats.extend(self.pool.session().map(|session| session.seat(slot)));
                 note(&mut adapted_chosen, adapter, chosen.len()..chosen.len() + 1);
                 chosen.push(rows.len() - 1);
             }
@@ -251,9 +249,8 @@ impl<T> Worker<'_, T> {
             return;
         }
         #[cfg(feature = "device")]
-        if let (Some(decoder), Some(pages)) = (self.decoder.on_device(), self.pool.pages()) {
-            let input = (&**rows, &*chosen, &*caches);
-            let (drawn, mut rest) = decoder.step(input, &seats, pages, scratch.on_device());
+        if let Some(session) = self.pool.session() {
+            let (drawn, mut rest) = session.step(rows, &chosen, &caches, &seats);
             return self.distribute(caches, Some(drawn), &mut rest);
         }
         self.decoder.blocks(rows, &adapted, &mut caches, scratch);

@@ -11,6 +11,7 @@ use gpu::ops::dropout::Dropout;
 use gpu::ops::linear;
 use gpu::ops::low_rank::LowRank;
 use gpu::ops::matmul::{Matrix, Output, matmul};
+use gpu::ops::row_product::row_product;
 use gpu::{Slice, SliceMut};
 
 use crate::parameters::{Number, Placed};
@@ -93,6 +94,32 @@ impl Layers<'_> {
         for (name, columns) in self.columns::<T>(names, inputs) {
             if let Some(low_rank) = self.low_rank::<T>(name) {
                 low_rank.forward(y.reborrow().slice(columns.start..), stride, x)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Layers::forward`], for decoding: each row's bits are the same whatever rows are beside
+    /// it, and no memory is taken; `narrow` has room for the adapter's rank in each row.
+    pub(crate) fn forward_by_row<T>(
+        &self,
+        mut y: SliceMut<T>,
+        x: Slice<T>,
+        names: &[&str],
+        inputs: usize,
+        mut narrow: SliceMut<T>,
+    ) -> gpu::Result<()>
+    where
+        T: Number + Output<T>,
+        f32: Output<T>,
+    {
+        let weight = self.placed.weights::<T>(names);
+        let stride = weight.len() / inputs;
+        row_product(y.reborrow(), stride, false, 1.0, x, weight, inputs)?;
+        for (name, columns) in self.columns::<T>(names, inputs) {
+            if let Some(low_rank) = self.low_rank::<T>(name) {
+                let own = y.reborrow().slice(columns.start..);
+                low_rank.forward_by_row(own, stride, x, narrow.reborrow())?;
             }
         }
         Ok(())
