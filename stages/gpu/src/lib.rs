@@ -14,10 +14,12 @@ mod device;
 mod driver;
 mod element;
 mod error;
+pub mod nccl;
 pub mod ops;
 mod self_test;
 
 pub use buffer::{Buffer, Slice, SliceMut};
+pub use driver::timed::{Spent, Times};
 pub use device::{Description, Device, Graph, Memory, Precision};
 pub use element::{Element, Float};
 pub use error::{Error, Result, Unavailable};
