@@ -136,11 +136,6 @@ fn doctor_says_what_is_there_and_what_is_missing() {
         (missing("libcublas.so.13"), &[], "libcublas.so.13 was not found"),
         (missing("libcublasLt.so.13"), &[], "libcublasLt.so.13 was not found"),
         (
-            missing("libnvrtc.so.13"),
-            &[("IOTA_TEST_CUDA", "12040")],
-            "knows CUDA 12.4",
-        ),
-        (
             missing(""),
             &[("IOTA_TEST_CUDA", "12040")],
             "knows CUDA 12.4",

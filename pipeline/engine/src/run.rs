@@ -176,6 +176,14 @@ impl<'a> Runner<'a> {
             self.store.partial(digest).remove()?;
             return Ok((trace, true));
         }
+        if follows {
+            return Err(Error::Stage {
+                node: node.name.clone(),
+                source: anyhow::anyhow!(
+                    "the process that was to keep the result has not: its own output says why"
+                ),
+            });
+        }
         let place = match look_up(key.clone(), node, self.store)? {
             State::Resume(_, place) => Some(place),
             _ => None,

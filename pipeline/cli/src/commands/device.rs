@@ -37,6 +37,12 @@ pub(super) fn together(
     })
 }
 
+/// Whether a node trains together with other processes.
+pub(super) fn is_together(recipe: &Recipe) -> bool {
+    let mut settings = recipe.nodes.iter().map(|node| node.how.get(DATA_PARALLEL));
+    settings.any(|setting| setting.is_some_and(|setting| !setting.is_null()))
+}
+
 /// Has every node that says nothing itself compute where `choice` says.
 ///
 /// # Errors

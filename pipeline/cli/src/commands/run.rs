@@ -69,10 +69,7 @@ pub(super) fn execute(
         recipe.node(name)?;
     }
     listen()?;
-    let follows = match run_args.data_parallel {
-        Some(_) => Ranks::from_environment()?.rank > 0,
-        None => false,
-    };
+    let follows = super::device::is_together(recipe) && Ranks::from_environment()?.rank > 0;
     let terminal;
     let sink: &dyn Sink = if run_args.json {
         &progress::Json

@@ -24,7 +24,7 @@ const GREETING: &[u8] = b"iota data parallel 1\n";
 /// Longest first message.
 const HELLO_BYTES: u64 = 1 << 16;
 /// Longest message.
-const MESSAGE_BYTES: u64 = 1 << 40;
+const MESSAGE_BYTES: u64 = 1 << 32;
 /// How long a process waits for the others.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Values that are added at a time.
