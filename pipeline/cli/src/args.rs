@@ -3,8 +3,8 @@
 use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs, serve::ServeArgs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use model::device::Choice;
-use train::data_parallel::ranks::Means;
 use std::path::PathBuf;
+use train::data_parallel::ranks::Means;
 
 /// From contest data and a small code model to the paper's table, stage by stage.
 #[derive(Debug, Parser)]

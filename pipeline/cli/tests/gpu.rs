@@ -26,10 +26,17 @@ struct Machine {
     libraries: PathBuf,
 }
 
+/// A store with all that training reads.
+fn prepared() -> Program {
+    let program = Program::new();
+    program.succeed(&["run", "init", "mix"]);
+    program
+}
+
 impl Machine {
-    /// With all libraries but those named.
-    fn without(missing: &[&str]) -> Self {
-        let program = Program::new();
+    /// With all libraries but those named, and a copy of a store.
+    fn without(missing: &[&str], store: &Program) -> Self {
+        let program = Program::copy_of(store);
         let libraries = program.directory.path().join("libraries");
         fs_err::create_dir(&libraries).unwrap();
         for name in LIBRARIES {
@@ -97,17 +104,21 @@ impl Machine {
 }
 
 /// Training small enough for a device that is emulated.
-const SFT: [&str; 10] = [
+const TRAIN: &[&str] = &[
     "run",
-    "sft",
+    "base",
     "--set",
-    "sft.ranks=2",
+    "base.ranks=2",
     "--set",
-    "sft.max_steps=3",
+    "base.max_steps=3",
     "--set",
-    "sft.evaluations=1",
+    "base.evaluations=0",
     "--set",
-    "base.max_steps=1",
+    "base.packing=false",
+    "--set",
+    "base.max_tokens=96",
+    "--set",
+    "base.how.checkpoint_every_steps=1",
 ];
 
 fn real_driver() -> bool {
@@ -121,20 +132,34 @@ fn doctor_says_what_is_there_and_what_is_missing() {
     if real_driver() {
         return;
     }
-    let whole = Machine::without(&[]);
+    let store = prepared();
+    let whole = Machine::without(&[], &store);
     let (good, text) = whole.doctor("GPU", &[]);
     assert!(good, "{text}");
-    for part in ["a GPU of the tests", "compute 9.0", "1.1 GB free", "libcublas.so.13"] {
+    for part in [
+        "a GPU of the tests",
+        "compute 9.0",
+        "992.0 MiB of 1.0 GiB free",
+        "libcublas.so.13",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     let (good, text) = whole.doctor("NCCL", &[]);
     assert!(good && text.starts_with("2.18.5"), "{text}");
 
-    let missing = |library: &str| Machine::without(&[library]);
+    let missing = |library: &str| Machine::without(&[library], &store);
     for (machine, settings, wanted) in [
         (missing("libcuda.so.1"), &[][..], "no NVIDIA driver here"),
-        (missing("libcublas.so.13"), &[], "libcublas.so.13 was not found"),
-        (missing("libcublasLt.so.13"), &[], "libcublasLt.so.13 was not found"),
+        (
+            missing("libcublas.so.13"),
+            &[],
+            "libcublas.so.13 was not found",
+        ),
+        (
+            missing("libcublasLt.so.13"),
+            &[],
+            "libcublasLt.so.13 was not found",
+        ),
         (
             missing(""),
             &[("IOTA_TEST_CUDA", "12040")],
@@ -144,20 +169,29 @@ fn doctor_says_what_is_there_and_what_is_missing() {
         let (good, text) = machine.doctor("GPU", settings);
         assert!(!good && text.contains(wanted), "{text}");
         // Training says it in as many words, before it does anything.
-        let output = machine.run(&["run", "sft"], settings);
+        let output = machine.run(TRAIN, settings);
         assert_eq!(output.status.code(), Some(1));
         let text = stderr(&output);
-        assert!(text.contains(wanted) && text.contains("--device cuda:0"), "{text}");
-        assert!(!machine.program.artifacts().join("refs/tiny").exists());
+        assert!(
+            text.contains(wanted) && text.contains("--device cuda:0"),
+            "{text}"
+        );
+        assert!(!machine.program.artifacts().join("refs/tiny/base").exists());
         // Where nobody insists, the CPU does it, and says why.
-        let args = ["--device", "auto", "run", "init", "base", "--set", "base.max_steps=1"];
+        let args = [&["--device", "auto"], TRAIN].concat();
         let output = machine.run(&args, settings);
         let text = stderr(&output);
         assert!(output.status.success(), "{text}");
-        assert!(text.contains("computing on the CPU") && text.contains(wanted), "{text}");
+        assert!(
+            text.contains("computing on the CPU") && text.contains(wanted),
+            "{text}"
+        );
     }
     let (good, text) = missing("libnccl.so.2").doctor("NCCL", &[]);
-    assert!(good && text.contains("libnccl.so.2 was not found"), "{text}");
+    assert!(
+        good && text.contains("libnccl.so.2 was not found"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -165,17 +199,18 @@ fn what_does_not_fit_is_said_before_it_starts() {
     if real_driver() {
         return;
     }
-    let machine = Machine::without(&[]);
+    let store = prepared();
+    let machine = Machine::without(&[], &store);
     // The workspace of products takes 34 MB of it.
-    let little = [("IOTA_TEST_MEMORY", "36500000")];
-    let output = machine.run(&SFT, &little);
+    let little = [("IOTA_TEST_MEMORY", "34500000")];
+    let output = machine.run(TRAIN, &little);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(text.contains("is too small for this run"), "{text}");
     assert!(text.contains("help:"), "{text}");
     assert!(!machine.program.artifacts().join("refs/tiny/base").exists());
     let none = [("IOTA_TEST_MEMORY", "30000000")];
-    let text = stderr(&machine.run(&SFT, &none));
+    let text = stderr(&machine.run(TRAIN, &none));
     assert!(text.contains("has no 33554432 bytes left"), "{text}");
 }
 
@@ -184,15 +219,16 @@ fn what_fails_on_the_way_is_kept_and_goes_on() {
     if real_driver() {
         return;
     }
-    let machine = Machine::without(&[]);
-    let whole = machine.run(&SFT, &[]);
+    let store = prepared();
+    let machine = Machine::without(&[], &store);
+    let whole = machine.run(TRAIN, &[]);
     assert!(whole.status.success(), "{}", stderr(&whole));
     let wanted = machine.program.digests();
     // Later and later, until the run ends before it.
     let (mut failures, mut resumed) = (0, 0);
-    for failing in [60, 600, 1200, 1800, 2400, 3600, 20_000] {
-        let machine = Machine::without(&[]);
-        let output = machine.run(&SFT, &[("IOTA_TEST_FAILING", &failing.to_string())]);
+    for failing in [60, 120, 180, 240, 300, 360] {
+        let machine = Machine::without(&[], &store);
+        let output = machine.run(TRAIN, &[("IOTA_TEST_FAILING", &failing.to_string())]);
         if output.status.success() {
             continue;
         }
@@ -200,15 +236,22 @@ fn what_fails_on_the_way_is_kept_and_goes_on() {
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("bytes left"), "{failing}: {text}");
-        let output = machine.run(&SFT, &[]);
+        let output = machine.run(TRAIN, &[]);
         let text = stderr(&output);
         assert!(output.status.success(), "{failing}: {text}");
         assert_eq!(machine.program.digests(), wanted, "{failing}");
-        let trace = machine.program.succeed(&["show", "sft", "--json"]);
+        let trace = machine.program.succeed(&["show", "base", "--json"]);
         let trace: Value = serde_json::from_str(&trace).unwrap();
-        resumed += usize::from(trace["resumed_from"].as_array().is_some_and(|from| !from.is_empty()));
+        resumed += usize::from(
+            trace["resumed_from"]
+                .as_array()
+                .is_some_and(|from| !from.is_empty()),
+        );
     }
-    assert!(failures >= 2 && resumed >= 1, "{failures} failures, {resumed} resumed");
+    assert!(
+        failures >= 2 && resumed >= 1,
+        "{failures} failures, {resumed} resumed"
+    );
 }
 
 #[test]
@@ -216,9 +259,15 @@ fn numbers_that_are_not_finite_end_the_run() {
     if real_driver() {
         return;
     }
-    let machine = Machine::without(&[]);
-    let mut args = SFT.to_vec();
-    args.extend(["--set", "sft.learning_rate=1e30", "--set", "sft.warmup_steps=0"]);
+    let store = prepared();
+    let machine = Machine::without(&[], &store);
+    let mut args = TRAIN.to_vec();
+    args.extend([
+        "--set",
+        "base.learning_rate=1e30",
+        "--set",
+        "base.warmup_steps=0",
+    ]);
     let output = machine.run(&args, &[]);
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
@@ -231,20 +280,22 @@ fn several_processes_with_a_gpu_each_train_what_one_trains() {
     if real_driver() {
         return;
     }
-    let alone = Machine::without(&[]);
-    let mut same = SFT.to_vec();
-    // Else the base could not be shared by two.
-    same.extend(["--set", "base.ranks=2"]);
-    let output = alone.run(&same, &[]);
+    let store = prepared();
+    let alone = Machine::without(&[], &store);
+    let output = alone.run(TRAIN, &[]);
     assert!(output.status.success(), "{}", stderr(&output));
     for means in ["nccl", "tcp"] {
-        let machine = Machine::without(&[]);
-        let mut args = same.clone();
+        let machine = Machine::without(&[], &store);
+        let mut args = TRAIN.to_vec();
         args.extend(["--data-parallel", means]);
         for output in machine.together(2, &args) {
             assert!(output.status.success(), "{means}: {}", stderr(&output));
         }
-        assert_eq!(machine.program.digests(), alone.program.digests(), "{means}");
+        assert_eq!(
+            machine.program.digests(),
+            alone.program.digests(),
+            "{means}"
+        );
     }
 }
 
@@ -253,9 +304,10 @@ fn without_nccl_all_processes_say_so() {
     if real_driver() {
         return;
     }
-    let machine = Machine::without(&["libnccl.so.2"]);
-    let mut args = SFT.to_vec();
-    args.extend(["--data-parallel", "nccl", "--set", "base.ranks=2"]);
+    let store = prepared();
+    let machine = Machine::without(&["libnccl.so.2"], &store);
+    let mut args = TRAIN.to_vec();
+    args.extend(["--data-parallel", "nccl"]);
     for output in machine.together(2, &args) {
         assert_eq!(output.status.code(), Some(1));
         let text = stderr(&output);

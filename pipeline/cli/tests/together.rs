@@ -42,7 +42,9 @@ fn together(program: &Program, args: &[&str], meanwhile: impl Fn(&mut [Child; 2]
 
 fn signal(child: &Child, name: &str) {
     let pid = child.id().to_string();
-    let status = std::process::Command::new("kill").args([name, &pid]).status();
+    let status = std::process::Command::new("kill")
+        .args([name, &pid])
+        .status();
     assert!(status.unwrap().success());
 }
 
@@ -96,12 +98,23 @@ fn what_cannot_be_shared_is_said_by_both() {
     for output in together(&program, &["--set", "base.ranks=1"], |_| {}) {
         assert_eq!(output.status.code(), Some(1));
         let text = stderr(&output);
-        assert!(text.contains("ranks = 1 cannot be shared by 2 processes"), "{text}");
+        assert!(
+            text.contains("ranks = 1 cannot be shared by 2 processes"),
+            "{text}"
+        );
     }
     let output = program.run(&[RUN, &["--data-parallel", "tcp"]].concat());
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("RANK is not set"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("RANK is not set"),
+        "{}",
+        stderr(&output)
+    );
     let output = program.run(&[RUN, &["--data-parallel", "mpi"]].concat());
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("there are nccl and tcp"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("there are nccl and tcp"),
+        "{}",
+        stderr(&output)
+    );
 }

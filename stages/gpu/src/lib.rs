@@ -19,8 +19,8 @@ pub mod ops;
 mod self_test;
 
 pub use buffer::{Buffer, Slice, SliceMut};
-pub use driver::timed::{Spent, Times};
 pub use device::{Description, Device, Graph, Memory, Precision};
+pub use driver::timed::{Spent, Times};
 pub use element::{Element, Float};
 pub use error::{Error, Result, Unavailable};
 pub use half::bf16;

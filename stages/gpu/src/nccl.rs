@@ -163,9 +163,5 @@ fn tree(parts: &mut [Buffer<f32>], length: usize) -> Result<()> {
     let (lower, upper) = parts.split_at_mut(parts.len() / 2);
     tree(lower, length)?;
     tree(upper, length)?;
-    add_scaled(
-        lower[0].slice_mut(..length),
-        1.0,
-        upper[0].slice(..length),
-    )
+    add_scaled(lower[0].slice_mut(..length), 1.0, upper[0].slice(..length))
 }

@@ -20,13 +20,11 @@ fn value(rank: usize, i: usize) -> f32 {
 
 /// The tree of halves.
 fn tree(values: &[f32]) -> f32 {
-    match values {
-        [value] => *value,
-        _ => {
-            let (lower, upper) = values.split_at(values.len() / 2);
-            tree(lower) + tree(upper)
-        }
+    if let [value] = values {
+        return *value;
     }
+    let (lower, upper) = values.split_at(values.len() / 2);
+    tree(lower) + tree(upper)
 }
 
 fn rank(test: &str, rank: usize, size: usize, folder: &Path) -> Child {

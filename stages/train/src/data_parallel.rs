@@ -81,7 +81,12 @@ impl Collective for OneProcess {
 /// # Errors
 /// One does not come or trains something else, the environment does not say who is who, or there
 /// is no NCCL.
-pub fn join(how: &How, about: &str, ctx: &Ctx, device: Option<&Device>) -> Result<Box<dyn Collective>> {
+pub fn join(
+    how: &How,
+    about: &str,
+    ctx: &Ctx,
+    device: Option<&Device>,
+) -> Result<Box<dyn Collective>> {
     let Some(means) = how.data_parallel else {
         return Ok(Box::new(OneProcess));
     };
@@ -97,7 +102,10 @@ pub fn join(how: &How, about: &str, ctx: &Ctx, device: Option<&Device>) -> Resul
         return Ok(Box::new(OneProcess));
     }
     let group = Tcp::meet(&ranks, about, &|| ctx.cancelled())?;
-    ctx.info(format!("rank {} of {}, over {means}", ranks.rank, ranks.size));
+    ctx.info(format!(
+        "rank {} of {}, over {means}",
+        ranks.rank, ranks.size
+    ));
     match means {
         Means::Tcp => Ok(Box::new(group)),
         #[cfg(feature = "nccl")]

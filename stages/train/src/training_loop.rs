@@ -126,7 +126,11 @@ pub fn train<O: Objective>(
         "{} updates over {} tokens",
         total.steps, total.tokens
     ));
-    let about = format!("{} from seed {}, {total:?}, {settings:?}", ctx.node(), ctx.seed());
+    let about = format!(
+        "{} from seed {}, {total:?}, {settings:?}",
+        ctx.node(),
+        ctx.seed()
+    );
     let collective = data_parallel::join(how, &about, ctx, start.device())?;
     let trains = |name: &str| objective.trains(name);
     if let Some(device) = start.device() {
@@ -164,7 +168,10 @@ pub fn train<O: Objective>(
     // The same checkpoint everywhere, and read by all before it is replaced.
     let begun = collective.gather(Some(Sums::from([("updates", from as f64)])))?;
     ensure!(
-        begun.iter().flatten().all(|of| of["updates"] == from as f64),
+        begun
+            .iter()
+            .flatten()
+            .all(|of| of["updates"] == from as f64),
         "the processes go on from different checkpoints ({begun:?}): is `--artifacts` the same \
          folder for all?"
     );

@@ -122,7 +122,10 @@ mod tests {
             ("MASTER_ADDR", "a"),
         ];
         let found = read(&srun).expect("all is said");
-        assert_eq!((found.rank, found.size, found.local, found.port), (1, 2, 1, 29_500));
+        assert_eq!(
+            (found.rank, found.size, found.local, found.port),
+            (1, 2, 1, 29_500)
+        );
         let alone = read(&[("RANK", "0"), ("WORLD_SIZE", "1")]).expect("all is said");
         assert_eq!(alone.address, "127.0.0.1");
     }

@@ -238,7 +238,10 @@ fn welcome(
         let (rank, theirs) = hello.split_once('\n').unwrap_or_default();
         let rank: usize = rank.parse().unwrap_or(0);
         let refusal = if !(1..ranks.size).contains(&rank) {
-            format!("rank {rank} from {from} is none of the {} expected", ranks.size)
+            format!(
+                "rank {rank} from {from} is none of the {} expected",
+                ranks.size
+            )
         } else if theirs != about {
             format!("rank {rank} trains something else: {theirs}; rank 0: {about}")
         } else if come.contains_key(&rank) {
@@ -294,7 +297,9 @@ impl Collective for Tcp {
     fn gather(&self, sums: Option<Sums>) -> Result<Option<Vec<Sums>>> {
         // Bits, so that every number arrives as it is.
         let own = sums.map(|sums| -> BTreeMap<&str, u64> {
-            let bits = sums.into_iter().map(|(name, value)| (name, value.to_bits()));
+            let bits = sums
+                .into_iter()
+                .map(|(name, value)| (name, value.to_bits()));
             bits.collect()
         });
         let mut names = self.names.lock().expect("no panic inside");
@@ -379,8 +384,18 @@ mod tests {
             let error = group.gather(None).err();
             error.map(|error| error.to_string())
         });
-        assert!(errors[0].as_ref().expect("it fails").contains("rank 2 has gone"));
-        assert!(errors[1].as_ref().expect("it fails").contains("rank 0 has gone"));
+        assert!(
+            errors[0]
+                .as_ref()
+                .expect("it fails")
+                .contains("rank 2 has gone")
+        );
+        assert!(
+            errors[1]
+                .as_ref()
+                .expect("it fails")
+                .contains("rank 0 has gone")
+        );
     }
 
     #[test]

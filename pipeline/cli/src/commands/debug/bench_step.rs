@@ -162,9 +162,7 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
         });
         spent.collect()
     });
-    let name = device
-        .as_ref()
-        .map_or("cpu".to_owned(), device::name);
+    let name = device.as_ref().map_or("cpu".to_owned(), device::name);
     say!(
         "{}",
         serde_json::json!({

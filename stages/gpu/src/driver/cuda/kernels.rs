@@ -72,8 +72,11 @@ impl Kernels {
                 Err(CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION) => {
                     Err(Unavailable::DriverTooOld {
                         driver: driver.to_owned(),
-                        needed: refused.map_or(origin.clone(), |(needed, _)| needed.to_owned()),
-                        reason: format!("it refuses what {origin} makes, too"),
+                        needed: refused.map_or_else(
+                            || origin.split(" for").next().unwrap_or_default().to_owned(),
+                            |(needed, _)| needed.to_owned(),
+                        ),
+                        reason: format!("it refuses what {origin} makes"),
                     })
                 }
                 Err(result) => Err(Unavailable::Kernels(format!("{origin}: {result:?}"))),

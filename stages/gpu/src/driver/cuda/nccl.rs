@@ -182,12 +182,7 @@ impl Group {
         let mut communicator = std::ptr::null_mut();
         // SAFETY: the place is there to be written; the device's context is current.
         let result = unsafe {
-            (functions.init_rank)(
-                &raw mut communicator,
-                size as c_int,
-                Id(*id),
-                rank as c_int,
-            )
+            (functions.init_rank)(&raw mut communicator, size as c_int, Id(*id), rank as c_int)
         };
         functions
             .checked("ncclCommInitRank", result)
