@@ -34,8 +34,8 @@ setup: ## Install what the machine lacks, or say how
 build: setup ## Build iota (release, without the polars part)
 	@cargo build --release
 
-gpu: setup ## Build iota with its CUDA part (needs no CUDA; runs on machines without one, too)
-	@cargo build --release --features cuda
+gpu: setup ## Build iota with its CUDA and NCCL part (needs neither; runs without them, too)
+	@cargo build --release --features nccl
 
 run: build ## Run RECIPE to its report and print the table
 	@$(IOTA) run --recipe $(RECIPE) $(ARGS)
@@ -64,9 +64,10 @@ test: setup ## Build and run all tests
 
 # The GPU's kernels on the CPU; and the real thing compiles.
 test-device: setup ## Build and run the tests of the GPU part, on an emulated one
-	@cargo $(TEST:--tests=) -p iota -p gpu -p model -p train --features iota/emulation,iota/cuda \
-	    --test device --test emulated --test driver
+	@cargo $(TEST:--tests=) -p iota -p gpu -p model -p train --features iota/emulation,iota/nccl \
+	    --test device --test emulated --test driver --test nccl --test gpu
 	@cargo check --release --features cuda
+	@cargo check --release --features nccl
 
 test-interop: build ## Load what iota writes in transformers and PEFT, if PYTHON has them
 	@$(PYTHON) scripts/interop.py $(IOTA)

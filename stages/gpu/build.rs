@@ -108,7 +108,7 @@ fn emulation(out: &Path) {
     driver_of_the_tests(out, &source);
 }
 
-/// libcuda and cuBLAS of the tests: `emulation/driver.cpp` over the same emulation.
+/// libcuda and cuBLAS of the tests, `emulation/driver.cpp` over the same emulation; NVRTC and NCCL.
 #[cfg(all(feature = "cuda", feature = "emulation"))]
 fn driver_of_the_tests(out: &Path, kernels: &Path) {
     let folder = out.join("driver");
@@ -118,7 +118,13 @@ fn driver_of_the_tests(out: &Path, kernels: &Path) {
         .std("c++17")
         .opt_level(2)
         .get_compiler();
-    for name in ["libcuda.so.1", "libcublasLt.so.13", "libcublas.so.13"] {
+    for name in [
+        "libcuda.so.1",
+        "libcublasLt.so.13",
+        "libcublas.so.13",
+        "libnvrtc.so.13",
+        "libnccl.so.2",
+    ] {
         let mut command = compiler.to_command();
         command.args(["-shared", "-fPIC", "-w", "-Iemulation", "-Wl,-Bsymbolic"]);
         command.arg(format!("-Wl,-soname,{name}"));
@@ -126,6 +132,8 @@ fn driver_of_the_tests(out: &Path, kernels: &Path) {
         // cuBLAS needs nothing but its products, cuBLASLt is only looked for.
         match name {
             "libcublasLt.so.13" => command.arg("-xc++").arg("/dev/null"),
+            "libnvrtc.so.13" => command.arg("emulation/nvrtc.cpp"),
+            "libnccl.so.2" => command.arg("emulation/nccl.cpp"),
             _ => command
                 .args(["emulation/driver.cpp", "emulation/runtime.cpp"])
                 .arg(kernels),

@@ -4,6 +4,7 @@ use crate::commands::{debug::DebugArgs, export::ExportArgs, fetch::FetchArgs, se
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use model::device::Choice;
 use std::path::PathBuf;
+use train::data_parallel::ranks::Means;
 
 /// From contest data and a small code model to the paper's table, stage by stage.
 #[derive(Debug, Parser)]
@@ -111,12 +112,24 @@ pub(crate) struct RunArgs {
     /// After a failure go on with nodes that do not depend on it.
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Train together with the other processes that were started with this very command, RANK and
+    /// WORLD_SIZE apart: nccl (a GPU each) or tcp.
+    #[arg(long, alias = "dp", value_name = "MEANS", value_parser = means)]
+    pub(crate) data_parallel: Option<Means>,
     /// Events as JSON lines on stdout.
     #[arg(long)]
     pub(crate) json: bool,
     /// Say nothing but errors.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+fn means(text: &str) -> Result<Means, String> {
+    match text {
+        "nccl" => Ok(Means::Nccl),
+        "tcp" => Ok(Means::Tcp),
+        _ => Err("there are nccl and tcp".to_owned()),
+    }
 }
 
 /// Each seed draws problems, weights and programs anew. Results lie under RECIPE-seed-N in the

@@ -33,6 +33,7 @@ pub struct Ctx<'a> {
     pub(crate) log_dir: PathBuf,
     pub(crate) seed: u64,
     pub(crate) partial: Partial,
+    pub(crate) follows: bool,
     pub(crate) sink: &'a dyn Sink,
     pub(crate) cancel: &'a AtomicBool,
     pub(crate) metrics: Mutex<BTreeMap<String, f64>>,
@@ -165,6 +166,12 @@ impl Ctx<'_> {
         progress
     }
 
+    /// Whether another process runs the same stage and keeps its results: this one computes along,
+    /// and its checkpoints and outputs are thrown away.
+    pub fn follows(&self) -> bool {
+        self.follows
+    }
+
     /// Whether the user asked to stop.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::Relaxed)
@@ -189,12 +196,16 @@ impl Ctx<'_> {
         Ok(latest)
     }
 
-    /// Writes a checkpoint: `write` fills a directory that then appears whole.
+    /// Writes a checkpoint: `write` fills a directory that then appears whole. Nothing happens
+    /// where another process writes it.
     pub fn checkpoint(
         &self,
         step: u64,
         write: impl FnOnce(&Path) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        if self.follows {
+            return Ok(());
+        }
         self.partial.checkpoint(step, write)
     }
 

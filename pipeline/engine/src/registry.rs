@@ -34,6 +34,8 @@ pub struct Definition {
     pub sources: &'static [&'static str],
     /// `Stage::SEEDED`.
     pub seeded: bool,
+    /// `Stage::JOINS`.
+    pub joins: bool,
     pub(crate) resolve_what: fn(Value) -> Result<Value, BadSettings>,
     pub(crate) resolve_how: fn(Value) -> Result<Value, BadSettings>,
     pub(crate) run: fn(Value, Value, &Ctx) -> anyhow::Result<()>,
@@ -89,6 +91,7 @@ pub fn define<S: Stage>() -> Definition {
         outputs: S::OUTPUTS,
         sources: S::SOURCES,
         seeded: S::SEEDED,
+        joins: S::JOINS,
         resolve_what: resolve_what::<S>,
         resolve_how: resolve_how::<S>,
         run: run::<S>,

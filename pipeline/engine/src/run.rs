@@ -33,6 +33,9 @@ pub struct Options<'a> {
     pub strict: bool,
     /// Go on with nodes that do not depend on a failed one.
     pub keep_going: bool,
+    /// Whether another process runs the same nodes over the same store and keeps the results:
+    /// stages that can be run together are run along here, the others are waited for or made.
+    pub follows: bool,
     /// Who listens.
     pub sink: &'a dyn Sink,
     /// Set to stop at the next checkpoint.
@@ -131,7 +134,7 @@ pub fn run(
     }
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
     /// Makes one node; says whether the store had it.
     fn node(&mut self, node: &Node, resolved: &Resolved) -> Result<(Trace, bool), Error> {
         let key = key(node, &resolved.addresses);
@@ -147,7 +150,11 @@ impl Runner<'_> {
             }
             return Ok((trace, true));
         }
-        let waited = AtomicBool::new(false);
+        let follows = self.options.follows && node.stage.joins;
+        if follows {
+            self.follow(node, &key, resolved)?;
+        }
+        let waited = AtomicBool::new(follows);
         let lock = self.store.lock_key(
             digest,
             |holder| {
@@ -168,6 +175,14 @@ impl Runner<'_> {
         if !forced && let Some(trace) = self.hit(node, &key)? {
             self.store.partial(digest).remove()?;
             return Ok((trace, true));
+        }
+        if follows {
+            return Err(Error::Stage {
+                node: node.name.clone(),
+                source: anyhow::anyhow!(
+                    "the process that was to keep the result has not: its own output says why"
+                ),
+            });
         }
         let place = match look_up(key.clone(), node, self.store)? {
             State::Resume(_, place) => Some(place),
@@ -227,54 +242,12 @@ impl Runner<'_> {
         let started = now();
         let clock = Instant::now();
         let staging = Staging::new(self.store, key.digest)?;
-        for output in node.stage.outputs {
-            if output.kind == crate::Kind::Tree {
-                fs_err::create_dir_all(staging.0.join("out").join(output.file_name()))
-                    .map_err(store::Error::from)?;
-            }
-        }
         let log_dir = self
             .store
             .log_dir(&self.recipe.name, &node.name, key.digest);
-        fs_err::create_dir_all(&log_dir).map_err(store::Error::from)?;
-        let ctx = Ctx {
-            node: node.name.clone(),
-            stage: node.stage.name,
-            outputs: node.stage.outputs,
-            inputs: self.bound(resolved)?,
-            staging: staging.0.clone(),
-            log_dir: log_dir.clone(),
-            seed: node.seed.unwrap_or(0),
-            partial: self.store.partial(key.digest),
-            sink: self.options.sink,
-            cancel: self.options.cancel,
-            metrics: Mutex::default(),
-            platform: Mutex::new(platform()),
-            resumed_from: Mutex::default(),
-        };
+        let ctx = self.context(node, &key, resolved, &staging, log_dir)?;
         fault_point("stage.started");
-        let call = || (node.stage.run)(node.what.clone(), node.how.clone(), &ctx);
-        match catch_unwind(AssertUnwindSafe(call)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if error.downcast_ref::<Interrupted>().is_some() => {
-                return Err(Error::Interrupted);
-            }
-            Ok(Err(source)) => {
-                return Err(Error::Stage {
-                    node: node.name.clone(),
-                    source,
-                });
-            }
-            Err(panic) => {
-                let message = panic_message(&*panic);
-                let log = log_dir.join("stage.log");
-                return Err(Error::Panic {
-                    node: node.name.clone(),
-                    message,
-                    log,
-                });
-            }
-        }
+        call(node, &ctx)?;
         fault_point("stage.finished");
         self.check_inputs(node, resolved)?;
         let outputs = self.publish(node, &staging.0.join("out"))?;
@@ -296,6 +269,48 @@ impl Runner<'_> {
         };
         self.store.commit(&trace)?;
         Ok(trace)
+    }
+
+    /// Runs the stage beside the process that keeps its results.
+    fn follow(&self, node: &Node, key: &Key, resolved: &Resolved) -> Result<(), Error> {
+        let staging = Staging::new(self.store, key.digest)?;
+        let log_dir = staging.0.join("log");
+        let ctx = self.context(node, key, resolved, &staging, log_dir)?;
+        call(node, &ctx)
+    }
+
+    /// What the stage sees; its places are made.
+    fn context(
+        &self,
+        node: &Node,
+        key: &Key,
+        resolved: &Resolved,
+        staging: &Staging,
+        log_dir: PathBuf,
+    ) -> Result<Ctx<'a>, Error> {
+        for output in node.stage.outputs {
+            if output.kind == crate::Kind::Tree {
+                fs_err::create_dir_all(staging.0.join("out").join(output.file_name()))
+                    .map_err(store::Error::from)?;
+            }
+        }
+        fs_err::create_dir_all(&log_dir).map_err(store::Error::from)?;
+        Ok(Ctx {
+            node: node.name.clone(),
+            stage: node.stage.name,
+            outputs: node.stage.outputs,
+            inputs: self.bound(resolved)?,
+            staging: staging.0.clone(),
+            log_dir,
+            seed: node.seed.unwrap_or(0),
+            partial: self.store.partial(key.digest),
+            follows: self.options.follows && node.stage.joins,
+            sink: self.options.sink,
+            cancel: self.options.cancel,
+            metrics: Mutex::default(),
+            platform: Mutex::new(platform()),
+            resumed_from: Mutex::default(),
+        })
     }
 
     fn bound(&self, resolved: &Resolved) -> Result<BTreeMap<&'static str, Vec<BoundInput>>, Error> {
@@ -371,6 +386,24 @@ impl Runner<'_> {
         }
         fault_point("publish.objects.done");
         Ok(outputs)
+    }
+}
+
+/// Calls the stage's function.
+fn call(node: &Node, ctx: &Ctx<'_>) -> Result<(), Error> {
+    let call = || (node.stage.run)(node.what.clone(), node.how.clone(), ctx);
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if error.downcast_ref::<Interrupted>().is_some() => Err(Error::Interrupted),
+        Ok(Err(source)) => Err(Error::Stage {
+            node: node.name.clone(),
+            source,
+        }),
+        Err(panic) => Err(Error::Panic {
+            node: node.name.clone(),
+            message: panic_message(&*panic),
+            log: ctx.log_dir.join("stage.log"),
+        }),
     }
 }
 

@@ -25,6 +25,8 @@ pub trait Stage: 'static {
     const SOURCES: &'static [&'static str];
     /// Whether the recipe's seed is part of the key.
     const SEEDED: bool = true;
+    /// Whether several processes may run it together, see [`Ctx::follows`].
+    const JOINS: bool = false;
     /// Settings that change the result.
     type What: Serialize + DeserializeOwned;
     /// Settings that do not.

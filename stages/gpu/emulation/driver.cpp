@@ -4,7 +4,13 @@
 // that the code of the real device runs where there is none: order of calls, handles, arguments, shared memory that
 // must be asked for, recording. What a real driver does beyond that is not imitated: nothing is asynchronous.
 
+// What a test wants it to be is in the environment: IOTA_TEST_CUDA (the newest CUDA that it knows, 13000 if not set),
+// IOTA_TEST_MEMORY (bytes), IOTA_TEST_FAILING (the number of the allocation that fails, for lack of memory, and of all
+// after it).
+
 #include "prelude.h"
+#include <cstdlib>
+#include <dlfcn.h>
 #include <functional>
 #include <map>
 #include <string>
@@ -18,8 +24,14 @@ extern "C" void emulation_product(u64 m, u64 n, u64 k, float alpha, float beta, 
                                   u32 output_half);
 
 namespace {
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
-constexpr u64 MEMORY = 1ull << 30;
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, PTX_TOO_NEW = 222, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
+u64 wanted(const char *name, u64 otherwise) {
+    const char *text = std::getenv(name);
+    return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+const u64 MEMORY = wanted("IOTA_TEST_MEMORY", 1ull << 30);
+const u64 CUDA = wanted("IOTA_TEST_CUDA", 13000);
+u64 until_failure = wanted("IOTA_TEST_FAILING", ~0ull);
 
 struct Function {
     const emulation::Kernel *kernel;
@@ -54,7 +66,7 @@ int now_or_later(std::function<int()> work) {
 
 extern "C" {
 int cuInit(u32 flags) { return flags ? INVALID_VALUE : OK; }
-int cuDriverGetVersion(int *version) { return *version = 13000, OK; }
+int cuDriverGetVersion(int *version) { return *version = CUDA, OK; }
 int cuDeviceGetCount(int *count) { return *count = 1, OK; }
 int cuDeviceGet(int *device, int ordinal) { return *device = 0, ordinal ? INVALID_VALUE : OK; }
 int cuDeviceGetName(char *name, int length, int) { return std::snprintf(name, length, "a GPU of the tests"), OK; }
@@ -66,6 +78,12 @@ int cuDevicePrimaryCtxRetain(void **to, int) { return *to = &context, OK; }
 int cuCtxSetCurrent(void *which) { return current_context = which == &context, OK; }
 int cuStreamCreate(void **to, u32) { return *to = &stream, current_context ? OK : INVALID_CONTEXT; }
 int cuStreamSynchronize(void *which) { return which != &stream ? INVALID_VALUE : capturing ? CAPTURE_UNSUPPORTED : OK; }
+int cuStreamQuery(void *which) {
+    using Pending = int (*)();
+    static Pending pending = reinterpret_cast<Pending>(dlsym(RTLD_DEFAULT, "emulation_exchange_pending"));
+    if (!current_context) return INVALID_CONTEXT;
+    return which != &stream ? INVALID_VALUE : pending && pending() ? NOT_READY : OK;
+}
 int cuDeviceGetDefaultMemPool(void **to, int) { return *to = &pool, OK; }
 int cuMemPoolSetAttribute(void *, int attribute, void *value) {
     if (attribute != 4) return INVALID_VALUE;
@@ -82,7 +100,8 @@ int cuMemAllocAsync(u64 *to, size_t bytes, void *on) {
     if (!current_context) return INVALID_CONTEXT;
     if (on != &stream) return INVALID_VALUE;
     if (capturing) return CAPTURE_UNSUPPORTED;
-    if (used + bytes > MEMORY) return OUT_OF_MEMORY;
+    if (used + bytes > MEMORY || until_failure == 0) return OUT_OF_MEMORY;
+    until_failure--;
     void *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
     std::memset(memory, 0xff, bytes); // NaN
     *to = reinterpret_cast<u64>(memory);
@@ -116,7 +135,10 @@ int cuMemsetD8Async(u64 to, unsigned char value, size_t bytes, void *) {
     if (!inside(to, bytes)) return INVALID_VALUE;
     return now_or_later([=] { return std::memset(reinterpret_cast<void *>(to), value, bytes), OK; });
 }
-int cuModuleLoadData(void **to, const void *image) { return *to = &module_handle, image ? OK : INVALID_VALUE; }
+int cuModuleLoadData(void **to, const void *image) {
+    if (CUDA < 13000) return PTX_TOO_NEW;
+    return *to = &module_handle, image ? OK : INVALID_VALUE;
+}
 int cuModuleGetFunction(void **to, void *from, const char *name) {
     const emulation::Kernel *kernel = emulation_kernel(name);
     if (!kernel || from != &module_handle) return NOT_FOUND;
@@ -170,7 +192,7 @@ int cuGraphLaunch(void *graph, void *) {
     return OK;
 }
 
-int cublasCreate_v2(void **handle) { return *handle = &context, OK; }
+int cublasCreate_v2(void **handle) { return *handle = &context, CUDA < 13000 ? 1 : OK; }
 int cublasSetStream_v2(void *, void *) { return OK; }
 int cublasSetWorkspace_v2(void *, void *workspace, size_t) { return workspace ? OK : 7; }
 int cublasSetMathMode(void *, int mode) { return mode == 16 ? OK : 7; }

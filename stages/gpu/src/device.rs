@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
+use crate::driver::timed::{Timed, Times};
 use crate::driver::{Argument, Driver, Grid, Product, Recording};
 use crate::element::{Element, Float};
 use crate::error::{Result, Unavailable};
@@ -96,6 +97,16 @@ impl Device {
         Self {
             driver: Arc::new(crate::driver::emulated::Emulated::default()),
         }
+    }
+
+    /// The same device, which waits after every call and says how long each took. Buffers of one
+    /// are not for the other.
+    #[must_use]
+    pub fn timed(&self) -> (Self, Times) {
+        let times = Times::default();
+        let timed = Timed::new(Arc::clone(&self.driver), times.clone());
+        let driver = Arc::new(timed);
+        (Self { driver }, times)
     }
 
     /// What it is.

@@ -13,9 +13,10 @@ pub(crate) mod cuda;
 pub(crate) mod emulated;
 #[cfg(all(feature = "cuda", feature = "emulation"))]
 pub(crate) mod stand_in;
+pub(crate) mod timed;
 
 use crate::device::{Description, Memory};
-use crate::error::Result;
+use crate::error::{Result, Unavailable};
 
 /// One argument of a kernel: its bits and how many bytes of them count.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +124,27 @@ pub(crate) trait Recording: Send + Sync {
     fn launch(&self) -> Result<()>;
 }
 
+/// Values that go to another process or come from one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) rank: usize,
+    pub(crate) address: u64,
+    /// Values of f32.
+    pub(crate) count: usize,
+}
+
+/// A group of processes that exchange values of their devices, in the order of each one's stream.
+pub(crate) trait Exchange: Send + Sync {
+    /// Sends and receives, all at once; the others' calls must fit.
+    fn run(&self, sends: &[Transfer], receives: &[Transfer]) -> Result<()>;
+
+    /// Whether all calls so far are done; does not wait.
+    fn is_done(&self) -> Result<bool>;
+
+    /// Ends calls that wait for somebody who has gone; nothing can be exchanged afterwards.
+    fn abort(&self);
+}
+
 /// A device.
 pub(crate) trait Driver: Send + Sync {
     fn description(&self) -> Description;
@@ -154,4 +176,14 @@ pub(crate) trait Driver: Send + Sync {
     fn begin_recording(&self) -> Result<()>;
 
     fn end_recording(&self) -> Result<Box<dyn Recording>>;
+
+    /// Joins the group of processes that `id` names.
+    fn join(
+        &self,
+        _id: &[u8; 128],
+        _rank: usize,
+        _size: usize,
+    ) -> Result<Box<dyn Exchange>, Unavailable> {
+        Err(Unavailable::NotBuiltForNccl)
+    }
 }

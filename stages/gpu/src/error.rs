@@ -53,6 +53,12 @@ pub enum Unavailable {
         "this program was built without the feature cuda (cargo build --release --features cuda)"
     )]
     NotBuilt,
+    /// The program has no NCCL part.
+    #[error(
+        "this program was built without the feature nccl (cargo build --release --features nccl), \
+         or the device is none of CUDA's"
+    )]
+    NotBuiltForNccl,
     /// There is no driver.
     #[error("no NVIDIA driver here: libcuda.so.1 was not found")]
     NoDriver,

@@ -13,11 +13,13 @@ mod device;
 mod driver;
 mod element;
 mod error;
+pub mod nccl;
 pub mod ops;
 mod self_test;
 
 pub use buffer::{Buffer, Slice, SliceMut};
 pub use device::{Description, Device, Graph, Graphs, Memory, Precision};
+pub use driver::timed::{Spent, Times};
 pub use element::{Element, Float};
 pub use error::{Error, Result, Unavailable};
 pub use half::bf16;

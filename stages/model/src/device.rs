@@ -18,7 +18,12 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "device")]
-pub use gpu::Device;
+pub use gpu::{Device, nccl};
+
+/// Where the libraries are that tests put in the place of NVIDIA's.
+#[cfg(all(feature = "cuda", feature = "emulation"))]
+#[doc(hidden)]
+pub use gpu::DRIVER_OF_THE_TESTS;
 
 /// A handle to a device; without the features there is none.
 #[cfg(not(feature = "device"))]
@@ -260,6 +265,70 @@ pub fn libraries(device: &Device) -> Vec<(String, String)> {
     match *device {}
     #[cfg(feature = "device")]
     device.describe().libraries
+}
+
+/// NCCL's version and where it was found; nothing if this program has no part for it.
+pub fn nccl_library() -> Option<Result<(String, String)>> {
+    #[cfg(feature = "nccl")]
+    return Some(nccl::library().map_err(Into::into));
+    #[cfg(not(feature = "nccl"))]
+    None
+}
+
+/// How often something was called on a device and how long all calls took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spent {
+    /// A kernel, or a product with its sizes.
+    pub name: String,
+    /// Calls.
+    pub calls: u64,
+    /// Seconds of all.
+    pub wall_s: f64,
+    /// Floating-point operations of all, of products.
+    pub flops: f64,
+}
+
+/// Times of the calls on a device.
+#[derive(Clone, Debug)]
+pub struct Times(#[cfg(feature = "device")] gpu::Times);
+
+impl Times {
+    /// Those of all calls so far, the longest first.
+    pub fn so_far(&self) -> Vec<Spent> {
+        #[cfg(not(feature = "device"))]
+        return Vec::new();
+        #[cfg(feature = "device")]
+        {
+            let spent = self.0.so_far().into_iter();
+            let mut all: Vec<Spent> = spent
+                .map(|(name, spent)| Spent {
+                    name,
+                    calls: spent.calls,
+                    wall_s: spent.wall_s,
+                    flops: spent.flops,
+                })
+                .collect();
+            all.sort_by(|a, b| b.wall_s.total_cmp(&a.wall_s));
+            all
+        }
+    }
+
+    /// Forgets all.
+    pub fn forget(&self) {
+        #[cfg(feature = "device")]
+        self.0.forget();
+    }
+}
+
+/// The same device, which waits after every call and writes down how long it took.
+pub fn timed(device: &Device) -> (Device, Times) {
+    #[cfg(not(feature = "device"))]
+    match *device {}
+    #[cfg(feature = "device")]
+    {
+        let (device, times) = device.timed();
+        (device, Times(times))
+    }
 }
 
 /// One comparison of a self-test.

@@ -137,6 +137,23 @@ impl Parameters {
         }
     }
 
+    /// Replaces all values, which lie on a device, by their sum over the processes of a group, in
+    /// the tree of halves; `alive` is asked meanwhile whether the others still are.
+    ///
+    /// # Errors
+    /// The values lie elsewhere, the device or the group failed, or what `alive` says.
+    #[cfg(feature = "device")]
+    pub fn sum(
+        &mut self,
+        group: &gpu::nccl::Communicator,
+        alive: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        match &mut self.place {
+            Place::Host => anyhow::bail!("NCCL adds on GPUs, and the weights lie on the CPU"),
+            Place::Device(placed) => placed.sum(group, alive),
+        }
+    }
+
     /// Moves all values to a device; matrices also as the working copies that products in
     /// `precision` read.
     ///

@@ -53,6 +53,7 @@ impl Stage for Adapt {
     const ABOUT: &'static str = "Trains a model on the texts themselves, every token in the loss";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("samples")];
     const OUTPUTS: &'static [Output] = &[Output::tree("model"), Output::table("metrics")];
+    const JOINS: bool = true;
     const SOURCES: &'static [&'static str] = SOURCES;
     type What = What;
     type How = How;

@@ -5,15 +5,24 @@
 //! order; shares are added in a tree of halves: `sum(a..b) = sum(a..m) + sum(m..b)`, `m` in the
 //! middle. One process walks the whole tree; of two, each walks one half, and [`Collective::sum`]
 //! is the node above them. A share costs a process no memory of its own, a level of the tree one
-//! set of gradients. Here is the collective of one process; those over a network will stand
-//! beside it. Dropout of adapters counts passes, and so depends on which process runs one.
+//! set of gradients. Here is the collective of one process; those of several are [`tcp`], over
+//! the host, and [`nccl`], between GPUs. [`join`] makes the one that a run asks for.
 
-use crate::settings::Optimisation;
+#[cfg(feature = "nccl")]
+pub mod nccl;
+pub mod ranks;
+pub mod tcp;
+
+use crate::settings::{How, Optimisation};
 use crate::trainer::Trainer;
 use crate::training_loop::{Objective, Sums};
 use anyhow::{Result, ensure};
+use engine::Ctx;
+use model::device::Device;
 use model::parameters::Parameters;
+use ranks::{Means, Ranks};
 use std::ops::Range;
+use tcp::Tcp;
 
 /// What processes that train together do with one another.
 pub trait Collective {
@@ -23,11 +32,26 @@ pub trait Collective {
     /// Number of processes.
     fn size(&self) -> usize;
 
-    /// Replaces `values` by their sum over all processes, added in the tree of halves.
-    fn sum(&self, values: &mut [f32]);
+    /// Replaces the gradients by their sum over all processes, added in the tree of halves.
+    ///
+    /// # Errors
+    /// A process has gone, or a device failed.
+    fn sum(&self, gradients: &mut Parameters) -> Result<()>;
 
-    /// The values of every process, by rank.
-    fn gather(&self, sums: Sums) -> Vec<Sums>;
+    /// The values of every process, by rank; `None` if one of them has none.
+    ///
+    /// # Errors
+    /// A process has gone.
+    fn gather(&self, sums: Option<Sums>) -> Result<Option<Vec<Sums>>>;
+
+    /// Whether one of the processes is to stop: then all are.
+    ///
+    /// # Errors
+    /// A process has gone.
+    fn any(&self, stop: bool) -> Result<bool> {
+        let sums = (!stop).then(Sums::new);
+        Ok(self.gather(sums)?.is_none())
+    }
 }
 
 /// The only process.
@@ -42,10 +66,58 @@ impl Collective for OneProcess {
         1
     }
 
-    fn sum(&self, _values: &mut [f32]) {}
+    fn sum(&self, _gradients: &mut Parameters) -> Result<()> {
+        Ok(())
+    }
 
-    fn gather(&self, sums: Sums) -> Vec<Sums> {
-        vec![sums]
+    fn gather(&self, sums: Option<Sums>) -> Result<Option<Vec<Sums>>> {
+        Ok(sums.map(|sums| vec![sums]))
+    }
+}
+
+/// Meets the other processes of a run, if `how` says that there are any; `about` says what is
+/// trained, and must be the same text in all.
+///
+/// # Errors
+/// One does not come or trains something else, the environment does not say who is who, or there
+/// is no NCCL.
+pub fn join(
+    how: &How,
+    about: &str,
+    ctx: &Ctx,
+    device: Option<&Device>,
+) -> Result<Box<dyn Collective>> {
+    let Some(means) = how.data_parallel else {
+        return Ok(Box::new(OneProcess));
+    };
+    let ranks = Ranks::from_environment()?;
+    if means == Means::Nccl {
+        ensure!(
+            device.is_some(),
+            "--data-parallel nccl needs a GPU for every process, and this one computes on the CPU: \
+             --data-parallel tcp adds on the CPU"
+        );
+    }
+    if ranks.size == 1 && means == Means::Tcp {
+        return Ok(Box::new(OneProcess));
+    }
+    let group = Tcp::meet(&ranks, about, &|| ctx.cancelled())?;
+    ctx.info(format!(
+        "rank {} of {}, over {means}",
+        ranks.rank, ranks.size
+    ));
+    match means {
+        Means::Tcp => Ok(Box::new(group)),
+        #[cfg(feature = "nccl")]
+        Means::Nccl => {
+            let device = device.expect("it was looked for");
+            Ok(Box::new(nccl::Nccl::join(group, device)?))
+        }
+        #[cfg(not(feature = "nccl"))]
+        Means::Nccl => anyhow::bail!(
+            "--data-parallel nccl: this program was built without NCCL; build it with `make gpu` \
+             (cargo build --release --features nccl)"
+        ),
     }
 }
 
@@ -110,13 +182,14 @@ impl<'a> Shares<'a> {
         let own =
             ranks / size * self.collective.rank()..ranks / size * (self.collective.rank() + 1);
         let batches: Vec<&[Vec<u32>]> = window.chunks(self.settings.batch_size as usize).collect();
+        let at = |share: usize| share * batches.len() / ranks;
+        objective.skip(at(own.start));
         let Trainer {
             parameters,
             gradients,
             ..
         } = trainer;
         let mut part = |share: usize, gradients: &mut Parameters| {
-            let at = |share: usize| share * batches.len() / ranks;
             let mut sums = Sums::new();
             for rows in &batches[at(share)..at(share + 1)] {
                 if stop() {
@@ -130,17 +203,13 @@ impl<'a> Shares<'a> {
             add_sums(&mut sums, objective.outstanding()?);
             Ok(Some(sums))
         };
-        let Some(sums) = walk(own, gradients, &mut self.spare, 0, &mut part)? else {
+        let sums = walk(own, gradients, &mut self.spare, 0, &mut part)?;
+        // First the small numbers: who is to stop says so here, and whoever has gone is missed.
+        let Some(sums) = self.collective.gather(sums)? else {
             return Ok(None);
         };
-        if size > 1 {
-            let mut summed = gradients.copied(gradients.tensors.keys())?;
-            for tensor in summed.tensors.values_mut() {
-                self.collective.sum(&mut tensor.data);
-            }
-            gradients.replace(summed)?;
-        }
-        Ok(Some(tree_sum(self.collective.gather(sums), &add_sums)))
+        self.collective.sum(gradients)?;
+        Ok(Some(tree_sum(sums, &add_sums)))
     }
 }
 

@@ -96,6 +96,7 @@ impl Stage for Dpo {
         Output::table("metrics"),
         Output::table("reference"),
     ];
+    const JOINS: bool = true;
     const SOURCES: &'static [&'static str] = &[
         "train/src/dpo.rs",
         "train/src/dpo",

@@ -58,6 +58,7 @@ impl Stage for Orpo {
         Output::tree("adapter"),
         Output::table("metrics"),
     ];
+    const JOINS: bool = true;
     const SOURCES: &'static [&'static str] = &[
         "train/src/orpo.rs",
         "train/src/orpo",

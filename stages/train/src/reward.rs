@@ -76,6 +76,7 @@ impl Stage for Reward {
         Output::tree("adapter"),
         Output::table("metrics"),
     ];
+    const JOINS: bool = true;
     const SOURCES: &'static [&'static str] = &[
         "train/src/reward.rs",
         "train/src/reward",

@@ -6,6 +6,7 @@
 //! differently, and a result's trace says which one made it.
 
 use crate::best::Keep;
+use crate::data_parallel::ranks::Means;
 use anyhow::Context as _;
 use engine::{Ctx, Invalid};
 use model::device::{self, Choice, Device};
@@ -144,6 +145,9 @@ pub struct How {
     pub threads: usize,
     /// Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`; if absent, as `--device` says.
     pub device: Option<Choice>,
+    /// How gradients of several processes are added, `nccl` or `tcp`; if absent, as
+    /// `--data-parallel` says.
+    pub data_parallel: Option<Means>,
     /// Updates between checkpoints; 0 = by time alone.
     pub checkpoint_every_steps: u64,
     /// Seconds between checkpoints; 0 = by steps alone.
@@ -158,6 +162,7 @@ impl Default for How {
         Self {
             threads: 0,
             device: None,
+            data_parallel: None,
             checkpoint_every_steps: 0,
             checkpoint_every_s: 120.0,
             recompute: false,

@@ -38,6 +38,7 @@ impl Stage for Sft {
     const ABOUT: &'static str = "Fine-tunes a model to answer problems with solutions";
     const INPUTS: &'static [Input] = &[Input::tree("model"), Input::table("samples")];
     const OUTPUTS: &'static [Output] = &[Output::tree("model"), Output::table("metrics")];
+    const JOINS: bool = true;
     const SOURCES: &'static [&'static str] = SOURCES;
     type What = What;
     type How = How;

@@ -7,7 +7,7 @@
 //! resumed ends with the same bytes. Deliberately absent: random-number state, data cursors.
 
 use crate::best::{Best, Keep, Round};
-use crate::data_parallel::{OneProcess, Shares};
+use crate::data_parallel::{self, Collective, Shares};
 use crate::memory;
 use crate::metrics::{Metrics, peak_memory_bytes};
 use crate::plan;
@@ -61,6 +61,10 @@ pub trait Objective {
         rows: &[Vec<u32>],
         scale: f64,
     ) -> Result<Sums>;
+
+    /// Says that so many micro-batches of the window are another process's: for randomness that
+    /// depends on their number.
+    fn skip(&mut self, _batches: usize) {}
 
     /// Sums that [`Objective::accumulate`] left on a device, so that it need not be waited for
     /// after each call; asked at the end of a share.
@@ -122,10 +126,16 @@ pub fn train<O: Objective>(
         "{} updates over {} tokens",
         total.steps, total.tokens
     ));
+    let about = format!(
+        "{} from seed {}, {total:?}, {settings:?}",
+        ctx.node(),
+        ctx.seed()
+    );
+    let collective = data_parallel::join(how, &about, ctx, start.device())?;
     let trains = |name: &str| objective.trains(name);
     if let Some(device) = start.device() {
         let need = memory::Need {
-            ranks: settings.ranks,
+            ranks: settings.ranks.div_ceil(collective.size() as u64),
             tokens: total.largest_batch,
             ..memory::need(
                 objective.network().config(),
@@ -142,7 +152,8 @@ pub fn train<O: Objective>(
     let mut run = Run {
         trainer,
         metrics,
-        shares: Shares::new(settings, &OneProcess)?,
+        shares: Shares::new(settings, &*collective)?,
+        collective: &*collective,
         best: Best::new(settings.keep),
         settings,
         how,
@@ -154,6 +165,16 @@ pub fn train<O: Objective>(
         tokens_seen: 0,
     };
     let from = run.begin(objective)?;
+    // The same checkpoint everywhere, and read by all before it is replaced.
+    let begun = collective.gather(Some(Sums::from([("updates", from as f64)])))?;
+    ensure!(
+        begun
+            .iter()
+            .flatten()
+            .all(|of| of["updates"] == from as f64),
+        "the processes go on from different checkpoints ({begun:?}): is `--artifacts` the same \
+         folder for all?"
+    );
     let progress = ctx.progress("train", "tokens", Some(total.tokens));
     plan::walk(
         objective,
@@ -195,6 +216,7 @@ struct Run<'a> {
     trainer: Trainer,
     metrics: Metrics,
     shares: Shares<'a>,
+    collective: &'a dyn Collective,
     best: Best,
     settings: &'a Optimisation,
     how: &'a How,
@@ -307,7 +329,7 @@ impl Run<'_> {
         }
         let stop = || self.ctx.cancelled();
         let measured = objective.evaluate(&self.trainer.parameters, &stop)?;
-        if self.ctx.cancelled() {
+        if self.collective.any(self.ctx.cancelled())? {
             return self.stop(done);
         }
         let loss = measured

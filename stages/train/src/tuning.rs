@@ -164,6 +164,11 @@ impl Tuned {
         self.dropout.pass = step << 20;
     }
 
+    /// Says that so many training passes are another process's.
+    pub fn skip(&mut self, passes: usize) {
+        self.dropout.pass += passes as u64;
+    }
+
     /// What a pass computes with.
     pub fn weights<'a>(&'a self, parameters: &'a Parameters, pass: Pass) -> Weights<'a> {
         weights(parameters, self.adapter.as_ref(), self.dropout, pass)

@@ -19,7 +19,7 @@ use train::training_loop::{Objective, Sums};
 struct Meeting {
     barrier: Barrier,
     values: Mutex<Vec<Vec<f32>>>,
-    sums: Mutex<Vec<Sums>>,
+    sums: Mutex<Vec<Option<Sums>>>,
 }
 
 struct Rank<'a> {
@@ -47,16 +47,19 @@ impl Collective for Rank<'_> {
         self.size
     }
 
-    fn sum(&self, values: &mut [f32]) {
-        let all = self.exchange(&self.meeting.values, values.to_vec());
-        let total = tree_sum(all, &|sum: &mut Vec<f32>, other| {
-            sum.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
-        });
-        values.copy_from_slice(&total);
+    fn sum(&self, gradients: &mut Parameters) -> anyhow::Result<()> {
+        for tensor in gradients.tensors.values_mut() {
+            let all = self.exchange(&self.meeting.values, tensor.data.clone());
+            tensor.data = tree_sum(all, &|sum: &mut Vec<f32>, other| {
+                sum.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
+            });
+        }
+        Ok(())
     }
 
-    fn gather(&self, sums: Sums) -> Vec<Sums> {
-        self.exchange(&self.meeting.sums, sums)
+    fn gather(&self, sums: Option<Sums>) -> anyhow::Result<Option<Vec<Sums>>> {
+        let all = self.exchange(&self.meeting.sums, sums);
+        Ok(all.into_iter().collect())
     }
 }
 
@@ -133,7 +136,7 @@ fn train_on_ranks(settings: &Optimisation, size: usize) -> Vec<(Parameters, Vec<
     let meeting = Meeting {
         barrier: Barrier::new(size),
         values: Mutex::new(vec![Vec::new(); size]),
-        sums: Mutex::new(vec![Sums::new(); size]),
+        sums: Mutex::new(vec![None; size]),
     };
     let meeting = &meeting;
     std::thread::scope(|scope| {

@@ -6,9 +6,42 @@
 
 use engine::Recipe;
 use model::device::Choice;
+use train::data_parallel::ranks::{Means, Ranks};
 
 /// The setting.
 const SETTING: &str = "device";
+/// How processes that train together add their gradients.
+const DATA_PARALLEL: &str = "data_parallel";
+
+/// Has every node that can train together with other processes do so by `means`; returns the device
+/// of this one: if `choice` leaves it open, the GPU of its number on this host.
+///
+/// # Errors
+/// The environment does not say which of the processes this is.
+pub(super) fn together(
+    recipe: &mut Recipe,
+    means: Means,
+    choice: Choice,
+) -> anyhow::Result<Choice> {
+    let ranks = Ranks::from_environment()?;
+    for node in &mut recipe.nodes {
+        if let Some(setting) = node.how.get_mut(DATA_PARALLEL)
+            && setting.is_null()
+        {
+            *setting = serde_json::to_value(means)?;
+        }
+    }
+    Ok(match (means, choice) {
+        (Means::Nccl, Choice::Auto) => Choice::Cuda(ranks.local),
+        (_, choice) => choice,
+    })
+}
+
+/// Whether a node trains together with other processes.
+pub(super) fn is_together(recipe: &Recipe) -> bool {
+    let mut settings = recipe.nodes.iter().map(|node| node.how.get(DATA_PARALLEL));
+    settings.any(|setting| setting.is_some_and(|setting| !setting.is_null()))
+}
 
 /// Has every node that says nothing itself compute where `choice` says.
 ///

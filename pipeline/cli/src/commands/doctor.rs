@@ -63,6 +63,7 @@ pub(super) fn doctor(args: &Args, doctor: &DoctorArgs) -> anyhow::Result<Exit> {
         detail: cores.to_string(),
     });
     checks.push(gpu::check(args.device));
+    checks.extend(gpu::nccl());
     let good = checks.iter().all(|check| check.good);
     if doctor.json {
         let list: Vec<_> = checks

@@ -15,6 +15,7 @@ use std::{
     time::Instant,
 };
 use store::Store;
+use train::data_parallel::ranks::Ranks;
 
 /// Set by the first signal; a second SIGINT ends the process at once.
 static CANCEL: AtomicBool = AtomicBool::new(false);
@@ -24,7 +25,11 @@ pub(super) fn run(args: &Args, run_args: &RunArgs) -> anyhow::Result<Exit> {
     let clock = Instant::now();
     let registry = all_stages();
     let mut recipe = load(&run_args.recipe, &registry)?;
-    super::device::set(&mut recipe, &run_args.nodes, args.device)?;
+    let mut device = args.device;
+    if let Some(means) = run_args.data_parallel {
+        device = super::device::together(&mut recipe, means, device)?;
+    }
+    super::device::set(&mut recipe, &run_args.nodes, device)?;
     let store = open(args)?;
     let summary = execute(run_args, &recipe, &store, &registry)?;
     if !run_args.quiet && !run_args.json {
@@ -64,10 +69,11 @@ pub(super) fn execute(
         recipe.node(name)?;
     }
     listen()?;
+    let follows = super::device::is_together(recipe) && Ranks::from_environment()?.rank > 0;
     let terminal;
     let sink: &dyn Sink = if run_args.json {
         &progress::Json
-    } else if run_args.quiet {
+    } else if run_args.quiet || follows {
         &Silent
     } else {
         terminal = progress::Terminal::new();
@@ -77,6 +83,7 @@ pub(super) fn execute(
         force: run_args.force.iter().cloned().collect(),
         strict: run_args.strict,
         keep_going: run_args.keep_going,
+        follows,
         sink,
         cancel: &CANCEL,
         program: env!("CARGO_PKG_VERSION").to_owned(),

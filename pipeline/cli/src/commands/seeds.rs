@@ -37,6 +37,7 @@ pub(super) fn seeds(args: &Args, seeds_args: &SeedsArgs) -> anyhow::Result<Exit>
             force: Vec::new(),
             strict: false,
             keep_going: false,
+            data_parallel: None,
             json: false,
             quiet: seeds_args.json,
         };

@@ -197,6 +197,7 @@ pub fn run_with(
             .collect::<BTreeSet<_>>(),
         strict,
         keep_going: false,
+        follows: false,
         sink: &recorder,
         cancel: &AtomicBool::new(false),
         program: "test".into(),

@@ -72,6 +72,7 @@ impl Scene {
             force: BTreeSet::new(),
             strict: false,
             keep_going: false,
+            follows: false,
             sink: &Silent,
             cancel: &AtomicBool::new(false),
             program: "test".to_owned(),

@@ -10,6 +10,8 @@
 
 mod kernels;
 mod libraries;
+#[cfg(feature = "nccl")]
+pub(crate) mod nccl;
 
 use std::ffi::{CStr, c_void};
 use std::sync::Arc;
@@ -488,6 +490,17 @@ impl Driver for Cuda {
             session: Arc::clone(&self.session),
             graph: runnable,
         }))
+    }
+
+    #[cfg(feature = "nccl")]
+    fn join(
+        &self,
+        id: &[u8; 128],
+        rank: usize,
+        size: usize,
+    ) -> Result<Box<dyn super::Exchange>, Unavailable> {
+        let group = nccl::Group::join(Arc::clone(&self.session), id, rank, size)?;
+        Ok(Box::new(group))
     }
 }
 

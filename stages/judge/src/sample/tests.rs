@@ -86,6 +86,7 @@ pub(super) fn sample(
         force: BTreeSet::new(),
         strict: false,
         keep_going: false,
+        follows: false,
         sink,
         cancel,
         program: "test".into(),

@@ -97,6 +97,7 @@ impl Bench {
             force: BTreeSet::new(),
             strict: false,
             keep_going: false,
+            follows: false,
             sink: &listener,
             cancel: &cancel,
             program: "test".into(),

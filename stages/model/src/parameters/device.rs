@@ -205,6 +205,14 @@ impl Placed {
         demand(sum.map_err(Into::into));
     }
 
+    pub(super) fn sum(
+        &mut self,
+        group: &gpu::nccl::Communicator,
+        alive: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        group.sum(own(&mut self.masters).view_mut(), alive)
+    }
+
     pub(super) fn replace(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let place = self.place(name);
         own(&mut self.masters)

@@ -175,6 +175,10 @@ impl Objective for Preference {
         self.tuned.begin_update(step);
     }
 
+    fn skip(&mut self, batches: usize) {
+        self.tuned.skip(batches);
+    }
+
     fn accumulate(
         &mut self,
         parameters: &Parameters,

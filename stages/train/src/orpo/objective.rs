@@ -150,6 +150,10 @@ impl Objective for OddsRatio {
         self.tuned.begin_update(step);
     }
 
+    fn skip(&mut self, batches: usize) {
+        self.tuned.skip(batches);
+    }
+
     fn accumulate(
         &mut self,
         parameters: &Parameters,

@@ -135,6 +135,10 @@ impl Objective for BradleyTerry {
         self.tuned.begin_update(step);
     }
 
+    fn skip(&mut self, batches: usize) {
+        self.tuned.skip(batches);
+    }
+
     fn accumulate(
         &mut self,
         parameters: &Parameters,

@@ -154,6 +154,7 @@ impl World {
             force: BTreeSet::new(),
             strict: false,
             keep_going: false,
+            follows: false,
             sink: listener,
             cancel: &listener.cancel,
             program: "test".into(),

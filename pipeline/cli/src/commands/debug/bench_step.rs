@@ -70,6 +70,9 @@ pub(super) struct BenchStepArgs {
     /// Computes activations again.
     #[arg(long)]
     pub(super) recompute: bool,
+    /// Waits after every call on the device and says how long each took.
+    #[arg(long)]
+    per_op: bool,
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -120,7 +123,14 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
         anstream::eprintln!("iota: {note}");
     }
     let config = args.shape.config();
-    let mut step = steps::prepare(args, &config, opened.device.as_ref())?;
+    let (mut device, mut op_times) = (opened.device, None);
+    if args.per_op
+        && let Some(untimed) = &device
+    {
+        let (timed, times) = device::timed(untimed);
+        (device, op_times) = (Some(timed), Some(times));
+    }
+    let mut step = steps::prepare(args, &config, device.as_ref())?;
     let (mut times, mut tokens) = (Vec::new(), 0);
     for number in 0..=args.steps {
         let clock = Instant::now();
@@ -129,6 +139,8 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
         tokens = done.tokens;
         if number > 0 {
             times.push(wall_s);
+        } else if let Some(times) = &op_times {
+            times.forget();
         }
         say!(
             "{}",
@@ -137,11 +149,20 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
     }
     times.sort_by(f64::total_cmp);
     let median_s = times.get(times.len() / 2).copied();
-    let memory = opened.device.as_ref().map(device::memory).transpose()?;
-    let name = opened
-        .device
-        .as_ref()
-        .map_or("cpu".to_owned(), device::name);
+    let memory = device.as_ref().map(device::memory).transpose()?;
+    let per_op: Option<Vec<_>> = op_times.map(|times| {
+        let steps = args.steps.max(1) as f64;
+        let spent = times.so_far().into_iter().map(|spent| {
+            serde_json::json!({
+                "name": spent.name,
+                "calls": spent.calls as f64 / steps,
+                "wall_s": spent.wall_s / steps,
+                "flops": spent.flops / steps,
+            })
+        });
+        spent.collect()
+    });
+    let name = device.as_ref().map_or("cpu".to_owned(), device::name);
     say!(
         "{}",
         serde_json::json!({
@@ -157,6 +178,8 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
                 .map(|shape| shape.iter().product::<usize>())
                 .sum::<usize>(),
             "flops": steps::flops(args, &config),
+            "bytes": steps::bytes(args, &config),
+            "per_op": per_op,
             "peak_bytes": memory.map(|memory| memory.peak_bytes),
         })
     );

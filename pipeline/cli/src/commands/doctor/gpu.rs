@@ -38,6 +38,20 @@ pub(super) fn check(choice: Choice) -> Check {
     }
 }
 
+/// The library that several GPUs train with; that it is not there is no fault. Nothing where the
+/// program has no part for it.
+pub(super) fn nccl() -> Option<Check> {
+    let found = device::nccl_library()?;
+    Some(Check {
+        name: "NCCL",
+        good: true,
+        detail: match found {
+            Ok((version, place)) => format!("{version}: {place}"),
+            Err(error) => format!("{error:#}; it is only needed for several GPUs"),
+        },
+    })
+}
+
 fn describe(device: &Device) -> String {
     let mut text = device::name(device);
     if let Ok(memory) = device::memory(device) {

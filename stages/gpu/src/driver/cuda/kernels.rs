@@ -69,6 +69,16 @@ impl Kernels {
         match (compiled, refused) {
             (Ok((image, origin)), _) => match load_image(&image) {
                 Ok(module) => Ok(Self::new(module, origin)),
+                Err(CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION) => {
+                    Err(Unavailable::DriverTooOld {
+                        driver: driver.to_owned(),
+                        needed: refused.map_or_else(
+                            || origin.split(" for").next().unwrap_or_default().to_owned(),
+                            |(needed, _)| needed.to_owned(),
+                        ),
+                        reason: format!("it refuses what {origin} makes"),
+                    })
+                }
                 Err(result) => Err(Unavailable::Kernels(format!("{origin}: {result:?}"))),
             },
             (Err(reason), Some((needed, CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION))) => {

@@ -30,6 +30,13 @@ pub(super) fn cublas() -> Result<Vec<Found>, Unavailable> {
     Ok(vec![light, library])
 }
 
+/// NCCL, to look its functions up in.
+#[cfg(feature = "nccl")]
+pub(super) fn nccl() -> Result<(Library, Found), Unavailable> {
+    let (names, folders) = (["libnccl.so.2", "libnccl.so"], folders());
+    open_library(&names, &folders).ok_or_else(|| missing(&names, &folders))
+}
+
 /// The compiler for kernels.
 pub(super) fn nvrtc() -> Result<Found, Unavailable> {
     let folders = folders();
@@ -48,28 +55,38 @@ pub(super) fn nvrtc() -> Result<Found, Unavailable> {
 }
 
 fn find(names: &[&str], folders: &[PathBuf]) -> Result<Found, Unavailable> {
-    open(names, folders).ok_or_else(|| Unavailable::MissingLibrary {
+    open(names, folders).ok_or_else(|| missing(names, folders))
+}
+
+fn missing(names: &[&str], folders: &[PathBuf]) -> Unavailable {
+    Unavailable::MissingLibrary {
         library: names[0].to_owned(),
         looked: std::iter::once(String::new())
             .chain(folders.iter().map(|folder| folder.display().to_string()))
             .collect::<Vec<_>>()
             .join(", "),
-    })
+    }
 }
 
+/// Opens a library for the rest of the process.
 fn open(names: &[&str], folders: &[PathBuf]) -> Option<Found> {
+    let (library, found) = open_library(names, folders)?;
+    std::mem::forget(library);
+    Some(found)
+}
+
+fn open_library(names: &[&str], folders: &[PathBuf]) -> Option<(Library, Found)> {
     for name in names {
         let candidates = folders.iter().map(|folder| folder.join(name));
         for path in std::iter::once(PathBuf::from(name)).chain(candidates) {
             // SAFETY: these are NVIDIA's libraries, whose initialisers ask for nothing.
             if let Ok(library) = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
-                std::mem::forget(library);
                 let place = if path.components().count() == 1 {
                     "the loader's path".to_owned()
                 } else {
                     path.display().to_string()
                 };
-                return Some(((*name).to_owned(), place));
+                return Some((library, ((*name).to_owned(), place)));
             }
         }
     }

@@ -77,6 +77,33 @@ pub(super) fn flops(args: &BenchStepArgs, config: &Config) -> f64 {
     sequences as f64 * (products * passes + attention * attention_passes)
 }
 
+/// Bytes of weights, moments, keys and values that a step reads and writes at the least, in bf16
+/// with f32 masters; activations, which a larger cache might keep, are not counted.
+pub(super) fn bytes(args: &BenchStepArgs, config: &Config) -> f64 {
+    let shapes = model::parameters::shapes(config);
+    let weights: usize = shapes
+        .values()
+        .map(|shape| shape.iter().product::<usize>())
+        .sum();
+    let weights = weights as f64;
+    match args.kind {
+        // Read forward and backward (4); the gradient written, and read by norm and update (12);
+        // moments and masters read and written (24); the working copy written (2).
+        Kind::Sft => 42.0 * weights,
+        // The frozen weights, forward and backward.
+        Kind::Dpo | Kind::PpoUpdate => 4.0 * weights,
+        // Those of policy, reference and reward model.
+        Kind::PpoScore => 6.0 * weights,
+        // Weights at every step, for all sequences together, and each one's keys and values.
+        Kind::Sample => {
+            let (prompt, new) = (args.tokens as f64, args.new_tokens as f64);
+            let position = (2 * 2 * config.layers * config.kv_heads * config.head_dim) as f64;
+            let read = new * prompt + new * (new - 1.0) / 2.0;
+            2.0 * weights * (new + 1.0) + args.sequences as f64 * position * read
+        }
+    }
+}
+
 fn ids(config: &Config, sequence: usize, length: usize) -> Vec<u32> {
     let vocabulary = config.vocab_size - 3;
     (0..length)
