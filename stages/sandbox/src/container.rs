@@ -85,6 +85,9 @@ pub(crate) fn serve(
                     Ok((measured, None)) => channel.send(&Reply::Done(measured).encode(), &[])?,
                     Err(error) => channel.send(&Reply::Failed(error.to_string()).encode(), &[])?,
                 }
+                // While the judge reads what was written. If it fails, init ends here, and the
+                // judge starts another worker for its next request.
+                container.reset()?;
             }
             container.leave()
         }
@@ -166,6 +169,7 @@ impl Container {
                 .is_none_or(|filesystem| filesystem.has_proc),
             scoped,
             cgroup: group.as_ref().ok().map(|group| group.version),
+            cgroup_peak: group.as_ref().is_ok_and(Group::has_peak),
             cgroup_reason: group.as_ref().err().cloned().unwrap_or_default(),
             ..Isolation::default()
         };
@@ -247,13 +251,15 @@ impl Container {
         } else {
             write_files(&self.work, &request.files, contents)?;
         }
-        let result = self.run_once(channel, request, stdio, executable);
-        if let Some(filesystem) = &mut self.filesystem {
-            filesystem.reset()?;
-        } else {
-            empty(&self.work)?;
+        self.run_once(channel, request, stdio, executable)
+    }
+
+    /// Leaves nothing of a run to the next one.
+    fn reset(&mut self) -> io::Result<()> {
+        match &mut self.filesystem {
+            Some(filesystem) => filesystem.reset(),
+            None => empty(&self.work),
         }
-        result
     }
 
     fn run_once(
