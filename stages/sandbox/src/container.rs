@@ -85,9 +85,8 @@ pub(crate) fn serve(
                     Ok((measured, None)) => channel.send(&Reply::Done(measured).encode(), &[])?,
                     Err(error) => channel.send(&Reply::Failed(error.to_string()).encode(), &[])?,
                 }
-                // While the judge reads what was written. If it fails, init ends here, and the
-                // judge starts another worker for its next request.
-                container.reset()?;
+                // While the judge reads what was written; if it fails, the next run says why.
+                container.is_clean = container.reset().is_ok();
             }
             container.leave()
         }
@@ -105,6 +104,8 @@ struct Container {
     has_proc: bool,
     fork_server: Option<ForkServer>,
     group: Option<Rc<Group>>,
+    /// Nothing is left of the run before.
+    is_clean: bool,
 }
 
 impl Container {
@@ -219,6 +220,7 @@ impl Container {
                 layers,
                 scope,
                 environment,
+                is_clean: true,
             },
             isolation,
         ))
@@ -245,6 +247,9 @@ impl Container {
             .ok_or_else(malformed)?;
         if contents.len() != request.files.len() {
             return Err(malformed());
+        }
+        if !self.is_clean {
+            self.reset()?;
         }
         if let Some(filesystem) = &mut self.filesystem {
             filesystem.place(&request.files, contents)?;
