@@ -6,7 +6,7 @@
 //! and second workers out. Rows are measured in turns
 //! in one process. CPU is user and system time of this process and all its children, launchers
 //! and inits included, from `/proc/self/stat` (10 ms ticks). bubblewrap, isolate and nsjail are
-//! measured where they are installed.
+//! measured where they stand on `PATH` and start a program; where not, that is said.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -154,37 +154,86 @@ fn identical() -> Found {
     )
 }
 
-/// The peers' command lines for the static program `hello`.
+/// `HELLO` as a file, byte for byte the program that the sandbox makes of it and runs.
+fn same_program(folder: &Path) -> std::path::PathBuf {
+    let compiled = sandbox(1, None).compile(Language::Cpp, HELLO.as_bytes());
+    let wanted = compiled.unwrap().unwrap().digest();
+    fs_err::write(folder.join("main.cpp"), HELLO).unwrap();
+    let flags = "-std=gnu++17 -O2 -pthread -DONLINE_JUDGE -o main main.cpp -static -s \
+        -Wl,--gc-sections -Wl,-z,noseparate-code -Wl,-z,norelro";
+    let program = folder.join("main");
+    for linker in [&["-fuse-ld=lld"][..], &[]] {
+        let made = Command::new("g++")
+            .args(flags.split_whitespace().chain(linker.iter().copied()))
+            .current_dir(folder)
+            .stderr(Stdio::null())
+            .status();
+        if made.unwrap().success()
+            && *blake3::hash(&fs_err::read(&program).unwrap()).as_bytes() == wanted
+        {
+            return program;
+        }
+    }
+    panic!("g++ makes another program of the same flags than it does in the sandbox");
+}
+
+/// The peers' command lines for the static program `hello`; says which are not there.
 fn peers(hello: &str) -> Vec<(&'static str, String, Vec<String>)> {
     let words =
         |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
-    let mut found = Vec::new();
-    let at = |name: &str| {
-        ["/usr/local/bin", "/usr/bin"]
-            .iter()
-            .map(|folder| format!("{folder}/{name}"))
-            .find(|path| Path::new(path).exists())
+    let line = |name: &str, path: &str| -> Result<Vec<String>, String> {
+        match name {
+            "bwrap" => Ok(words(&format!("--unshare-all --ro-bind / / {hello}"))),
+            "nsjail" => {
+                let options = "-Mo --really_quiet --chroot / --user 65534 --group 65534";
+                Ok(words(&format!("{options} -- {hello}")))
+            }
+            _ => {
+                let made = Command::new(path).arg("--init").output();
+                let made = made.map_err(|error| error.to_string())?;
+                if !made.status.success() {
+                    return Err(String::from_utf8_lossy(&made.stderr).trim().to_owned());
+                }
+                let root = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+                fs_err::copy(hello, Path::new(&root).join("box/hello"))
+                    .map_err(|error| error.to_string())?;
+                Ok(words(
+                    "--silent --processes=8 --mem=262144 --time=1 --run -- ./hello",
+                ))
+            }
+        }
     };
-    if let Some(path) = at("bwrap") {
-        let line = format!("--unshare-all --ro-bind / / {hello}");
-        found.push(("bubblewrap, all namespaces", path, words(&line)));
-    }
-    if let Some(path) = at("isolate") {
-        let made = Command::new(&path).arg("--init").output();
-        if let Ok(made) = made
-            && made.status.success()
-        {
-            let root = String::from_utf8(made.stdout).unwrap();
-            fs_err::copy(hello, Path::new(root.trim()).join("box/hello")).unwrap();
-            let line = "--silent --processes=8 --mem=262144 --time=1 --run -- ./hello";
-            found.push(("isolate --run", path, words(line)));
+    let mut found = Vec::new();
+    for (name, row) in [
+        ("bwrap", "bubblewrap, all namespaces"),
+        ("isolate", "isolate --run"),
+        ("nsjail", "nsjail -Mo"),
+    ] {
+        let Some(path) = on_path(name) else {
+            println!("{name}: not on PATH, so not measured");
+            continue;
+        };
+        let tried = line(name, &path).and_then(|arguments| {
+            let tried = Command::new(&path).args(&arguments).output();
+            let tried = tried.map_err(|error| error.to_string())?;
+            if tried.stdout == b"hello\n" {
+                return Ok(arguments);
+            }
+            Err(String::from_utf8_lossy(&tried.stderr).trim().to_owned())
+        });
+        match tried {
+            Ok(arguments) => found.push((row, path, arguments)),
+            Err(reason) => println!("{name}: starts no program here, so not measured: {reason}"),
         }
     }
-    if let Some(path) = at("nsjail") {
-        let line = format!("-Mo --quiet --chroot / --user 65534 --group 65534 -- {hello}");
-        found.push(("nsjail -Mo", path, words(&line)));
-    }
     found
+}
+
+fn on_path(name: &str) -> Option<String> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .map(|path| path.to_string_lossy().into_owned())
 }
 
 /// What many runs could leave behind.
@@ -275,15 +324,7 @@ fn main() {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir()
         .unwrap();
-    let hello = folder.path().join("hello");
-    fs_err::write(folder.path().join("hello.cpp"), HELLO).unwrap();
-    let status = Command::new("g++")
-        .args(["-O2", "-static", "-o"])
-        .arg(&hello)
-        .arg(folder.path().join("hello.cpp"))
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let hello = same_program(folder.path());
     let hello = hello.to_str().unwrap();
     let python = "/usr/bin/python3";
     assert!(Path::new(python).exists(), "{python} is not there");

@@ -3,7 +3,8 @@
 //! Made by the launcher, outside all namespaces; init keeps its descriptors and sets it anew
 //! for every run, whose first process joins it before it executes anything. It bounds what
 //! all processes of a run use together and knows their peak, which sampling cannot.
-//! Version 1 and version 2 are understood. Inputs, outputs and compilers stay outside:
+//! Version 1 and version 2 are understood; version 2 before Linux 6.12 bounds but tells no peak
+//! of a single run. Inputs, outputs and compilers stay outside:
 //! what a run is charged for is its own memory and what it writes into its folders.
 //! Deliberately absent: processor and process groups; rusage and `RLIMIT_NPROC` do that.
 
@@ -51,8 +52,9 @@ pub(crate) struct Group {
     join: OwnedFd,
     limit: OwnedFd,
     usage: OwnedFd,
-    /// Its peak starts anew with a write to this very descriptor.
-    peak: OwnedFd,
+    /// Starts anew with a write to this very descriptor; `None` where the kernel has no such
+    /// file, or one that cannot start anew (version 2 before Linux 6.12).
+    peak: Option<OwnedFd>,
     events: OwnedFd,
 }
 
@@ -64,7 +66,7 @@ pub(crate) struct Before {
 
 /// What the group showed of a run.
 pub(crate) struct Seen {
-    /// Most bytes charged at one time during the run.
+    /// Most bytes charged at one time during the run; 0 where the kernel does not tell.
     pub(crate) peak_bytes: u64,
     /// Whether the kernel ended a process for want of memory.
     pub(crate) is_out_of_memory: bool,
@@ -119,10 +121,11 @@ impl Group {
                 join: file("cgroup.procs", OFlags::WRONLY)?,
                 limit: file(names.limit, OFlags::RDWR)?,
                 usage: file(names.usage, OFlags::RDONLY)?,
-                peak: file(names.peak, OFlags::RDWR)?,
+                peak: file(names.peak, OFlags::RDWR)
+                    .ok()
+                    .filter(|peak| write(peak, "0").is_ok()),
                 events: file(names.events, OFlags::RDONLY)?,
             };
-            // An older kernel of version 2 cannot start its peak anew.
             group.before(1 << 30)?;
             Ok(group)
         })();
@@ -130,6 +133,11 @@ impl Group {
             let _ = fs::remove_dir(&path);
         }
         opened
+    }
+
+    /// Whether the peak of each run is known, not only its limit kept.
+    pub(crate) fn has_peak(&self) -> bool {
+        self.peak.is_some()
     }
 
     /// The descriptor to which a process writes `0` to join.
@@ -142,7 +150,9 @@ impl Group {
         let usage_bytes = number(&self.usage)?;
         let limit = usage_bytes.saturating_add(bytes).min(i64::MAX as u64);
         write(&self.limit, &limit.to_string())?;
-        write(&self.peak, "0")?;
+        if let Some(peak) = &self.peak {
+            write(peak, "0")?;
+        }
         Ok(Before {
             usage_bytes,
             killed: self.killed()?,
@@ -151,7 +161,8 @@ impl Group {
 
     /// What has happened since; `outputs_bytes` were charged for what the judge reads.
     pub(crate) fn after(&self, before: &Before, outputs_bytes: u64) -> io::Result<Seen> {
-        let charged = number(&self.peak)?.saturating_sub(before.usage_bytes);
+        let peak_bytes = self.peak.as_ref().map_or(Ok(0), number)?;
+        let charged = peak_bytes.saturating_sub(before.usage_bytes);
         Ok(Seen {
             peak_bytes: charged.saturating_sub(outputs_bytes),
             is_out_of_memory: self.killed()? > before.killed,

@@ -85,6 +85,8 @@ pub(crate) fn serve(
                     Ok((measured, None)) => channel.send(&Reply::Done(measured).encode(), &[])?,
                     Err(error) => channel.send(&Reply::Failed(error.to_string()).encode(), &[])?,
                 }
+                // While the judge reads what was written; if it fails, the next run says why.
+                container.is_clean = container.reset().is_ok();
             }
             container.leave()
         }
@@ -102,6 +104,8 @@ struct Container {
     has_proc: bool,
     fork_server: Option<ForkServer>,
     group: Option<Rc<Group>>,
+    /// Nothing is left of the run before.
+    is_clean: bool,
 }
 
 impl Container {
@@ -166,6 +170,7 @@ impl Container {
                 .is_none_or(|filesystem| filesystem.has_proc),
             scoped,
             cgroup: group.as_ref().ok().map(|group| group.version),
+            cgroup_peak: group.as_ref().is_ok_and(Group::has_peak),
             cgroup_reason: group.as_ref().err().cloned().unwrap_or_default(),
             ..Isolation::default()
         };
@@ -215,6 +220,7 @@ impl Container {
                 layers,
                 scope,
                 environment,
+                is_clean: true,
             },
             isolation,
         ))
@@ -242,18 +248,23 @@ impl Container {
         if contents.len() != request.files.len() {
             return Err(malformed());
         }
+        if !self.is_clean {
+            self.reset()?;
+        }
         if let Some(filesystem) = &mut self.filesystem {
             filesystem.place(&request.files, contents)?;
         } else {
             write_files(&self.work, &request.files, contents)?;
         }
-        let result = self.run_once(channel, request, stdio, executable);
-        if let Some(filesystem) = &mut self.filesystem {
-            filesystem.reset()?;
-        } else {
-            empty(&self.work)?;
+        self.run_once(channel, request, stdio, executable)
+    }
+
+    /// Leaves nothing of a run to the next one.
+    fn reset(&mut self) -> io::Result<()> {
+        match &mut self.filesystem {
+            Some(filesystem) => filesystem.reset(),
+            None => empty(&self.work),
         }
-        result
     }
 
     fn run_once(

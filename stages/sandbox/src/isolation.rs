@@ -40,6 +40,8 @@ pub struct Isolation {
     pub scoped: bool,
     /// The version of the control group that bounds memory, if there is one.
     pub cgroup: Option<u32>,
+    /// Whether that group also tells the peak of each run.
+    pub cgroup_peak: bool,
     /// Why there is no control group; empty if there is one. No part of the set's name.
     pub cgroup_reason: String,
 }
@@ -62,10 +64,10 @@ impl Isolation {
 
     /// How memory is measured under this set.
     pub fn memory_measure(&self) -> MemoryMeasure {
-        if self.cgroup.is_some() {
-            MemoryMeasure::ControlGroup
-        } else {
-            MemoryMeasure::Rlimit
+        match self.cgroup {
+            Some(_) if self.cgroup_peak => MemoryMeasure::ControlGroup,
+            Some(_) => MemoryMeasure::ControlGroupLimit,
+            None => MemoryMeasure::Rlimit,
         }
     }
 
@@ -149,7 +151,16 @@ impl Isolation {
             (
                 "cgroup",
                 match self.cgroup {
-                    Some(version) => (true, format!("version {version}: memory by its peak")),
+                    Some(version) if self.cgroup_peak => {
+                        (true, format!("version {version}: memory by its peak"))
+                    }
+                    Some(version) => (
+                        true,
+                        format!(
+                            "version {version}: memory is bounded for all processes together; no \
+                             peak of a run before Linux 6.12, so residency instead"
+                        ),
+                    ),
                     None => (
                         false,
                         format!(
@@ -173,7 +184,7 @@ impl Isolation {
             .collect()
     }
 
-    fn flags(&mut self) -> [&mut bool; 11] {
+    fn flags(&mut self) -> [&mut bool; 12] {
         [
             &mut self.user_namespace,
             &mut self.pid_namespace,
@@ -186,6 +197,7 @@ impl Isolation {
             &mut self.rlimits,
             &mut self.proc,
             &mut self.scoped,
+            &mut self.cgroup_peak,
         ]
     }
 
@@ -280,6 +292,7 @@ mod tests {
             proc: true,
             scoped: false,
             cgroup: None,
+            cgroup_peak: false,
             cgroup_reason: "not delegated".to_owned(),
         }
     }
@@ -290,15 +303,16 @@ mod tests {
             ordinary_user().to_string(),
             "isolation=userns+pid+net+mnt+ipc+uts,uid,seccomp,rlimits,landlock7,cgroup=none,mem=rlimit"
         );
-        let counted = Isolation {
+        let mut counted = Isolation {
             cgroup: Some(2),
+            cgroup_peak: true,
             ..ordinary_user()
         };
-        assert!(
-            counted
-                .to_string()
-                .ends_with(",cgroup=v2:memory,mem=cgroup-peak")
-        );
+        let ending = ",cgroup=v2:memory,mem=cgroup-peak";
+        assert!(counted.to_string().ends_with(ending));
+        counted.cgroup_peak = false;
+        let ending = ",cgroup=v2:memory,mem=cgroup-limit";
+        assert!(counted.to_string().ends_with(ending));
         assert_eq!(
             Isolation::default().to_string(),
             "isolation=landlock=none,proc=none,cgroup=none,mem=rlimit"

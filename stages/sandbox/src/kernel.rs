@@ -194,6 +194,13 @@ pub(crate) fn add_mount_attributes(
     }
 }
 
+/// Bytes of a page. Asked of the C library: rustix would read `/proc/self/auxv` on kernels before
+/// 6.4, which is closed to a process that is not dumpable and not root, and panics then.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: a number that every system knows; no memory is passed.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
 /// Landlock's version in this kernel, 0 if it has none.
 pub(crate) fn landlock_version() -> u32 {
     const VERSION_FLAG: u32 = 1;

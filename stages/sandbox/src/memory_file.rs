@@ -15,6 +15,21 @@ use std::{
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create, open};
 
+const SEALS: SealFlags = SealFlags::WRITE
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL);
+
+/// As `sealed`, to be read by one run: still open for writing, which its seals forbid, and with
+/// its offset at the start. Opening it afresh would cost more than all else here.
+pub(crate) fn input(content: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = File::from(memfd_create(c"input", flags)?);
+    file.write_all_at(content, 0)?;
+    fcntl_add_seals(&file, SEALS)?;
+    Ok(file.into())
+}
+
 /// A file with this content that nobody can change any more.
 pub(crate) fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
     let file = File::from(memfd_create(
@@ -37,10 +52,7 @@ pub(crate) fn sealed_copy(mut from: File) -> io::Result<(OwnedFd, u64)> {
 
 /// Seals, and opens afresh for reading only: a file open for writing cannot be executed.
 fn seal(file: File) -> io::Result<OwnedFd> {
-    fcntl_add_seals(
-        &file,
-        SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-    )?;
+    fcntl_add_seals(&file, SEALS)?;
     reopen(&file)
 }
 

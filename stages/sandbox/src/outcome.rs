@@ -38,14 +38,18 @@ pub enum MemoryMeasure {
     /// A control group bounds all processes of the run together and knows their peak; the
     /// address space is bounded as well.
     ControlGroup,
+    /// A control group bounds all processes of the run together, but its kernel cannot tell the
+    /// peak of one run (version 2 before Linux 6.12): that is measured as with `Rlimit`.
+    ControlGroupLimit,
 }
 
 impl MemoryMeasure {
-    /// The name in reports: `rlimit` or `cgroup-peak`.
+    /// The name in reports: `rlimit`, `cgroup-peak` or `cgroup-limit`.
     pub fn name(self) -> &'static str {
         match self {
             MemoryMeasure::Rlimit => "rlimit",
             MemoryMeasure::ControlGroup => "cgroup-peak",
+            MemoryMeasure::ControlGroupLimit => "cgroup-limit",
         }
     }
 }

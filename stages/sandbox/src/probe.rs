@@ -223,7 +223,7 @@ pub(crate) fn scoped(layers: &Layers, witness: &Witness) -> bool {
         })
 }
 
-/// A process in the group that takes too much is ended, and its peak is seen.
+/// A process in the group that takes too much is ended, and its peak, if there is one, is seen.
 pub(crate) fn cgroup(group: &Group) -> bool {
     const LIMIT_BYTES: u64 = 16 << 20;
     const TAKEN_BYTES: usize = 64 << 20;
@@ -241,7 +241,7 @@ pub(crate) fn cgroup(group: &Group) -> bool {
         }
         Ok(_) => kernel::reap(true),
     };
-    group
-        .after(&before, 0)
-        .is_ok_and(|seen| seen.is_out_of_memory && seen.peak_bytes >= LIMIT_BYTES / 2)
+    group.after(&before, 0).is_ok_and(|seen| {
+        seen.is_out_of_memory && (seen.peak_bytes >= LIMIT_BYTES / 2 || !group.has_peak())
+    })
 }

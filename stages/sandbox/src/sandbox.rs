@@ -38,6 +38,8 @@ pub struct Sandbox {
     /// Free workers; `None` stands for one to be started anew.
     free: Mutex<Vec<Option<Worker>>>,
     freed: Condvar,
+    /// Fresh files for outputs, made while a program runs.
+    spare: Mutex<Vec<[File; 2]>>,
     /// Read by whoever runs something, written by what must run alone.
     together: RwLock<()>,
     pub(crate) languages: Vec<CommandLanguage>,
@@ -227,6 +229,7 @@ impl Sandbox {
             isolation,
             free: Mutex::new(workers),
             freed: Condvar::new(),
+            spare: Mutex::default(),
             together: RwLock::default(),
             languages: options.languages.clone(),
             cache: Mutex::default(),
@@ -432,13 +435,24 @@ impl Sandbox {
         stdin: &[u8],
         contents: &[OwnedFd],
     ) -> Result<RawDone, Error> {
-        let stdin = memory_file::sealed(stdin).map_err(Error::io("preparing the input"))?;
-        let stdout = memory_file::output().map_err(Error::io("preparing the output"))?;
-        let stderr = memory_file::output().map_err(Error::io("preparing the output"))?;
+        let stdin = memory_file::input(stdin).map_err(Error::io("preparing the input"))?;
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = spare().pop();
+        let [stdout, stderr] = match kept {
+            Some(outputs) => outputs,
+            None => outputs().map_err(Error::io("preparing the output"))?,
+        };
+        let meanwhile = || {
+            // A failure shows when they are needed.
+            if let Ok(outputs) = outputs() {
+                spare().push(outputs);
+            }
+        };
         let mut descriptors: Vec<BorrowedFd<'_>> =
             vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
         descriptors.extend(contents.iter().map(AsFd::as_fd));
-        let (measured, collected) = self.with_worker(|worker| worker.run(request, &descriptors))?;
+        let (measured, collected) =
+            self.with_worker(|worker| worker.run(request, &descriptors, meanwhile))?;
         let limits = &request.limits;
         let reading = "reading what the program wrote";
         let (stdout, stdout_bytes) =
@@ -510,6 +524,11 @@ impl Sandbox {
             })
         }
     }
+}
+
+/// Where a run writes: standard output and standard error.
+fn outputs() -> std::io::Result<[File; 2]> {
+    Ok([memory_file::output()?, memory_file::output()?])
 }
 
 fn headers_folder(cache: &Path) -> Result<PathBuf, Error> {

@@ -289,7 +289,7 @@ fn starved_ns(run: &Run, scope: Scope) -> Option<u64> {
 /// Resident memory of all processes together; shared pages count once where that decides.
 fn memory_together(run: &Run, scope: Scope, limit_bytes: u64) -> u64 {
     let pids = processes(run, scope);
-    let page = rustix::param::page_size() as u64;
+    let page = kernel::page_bytes();
     let resident = |pid: &i32| -> Option<u64> {
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
         Some(statm.split_whitespace().nth(1)?.parse::<u64>().ok()? * page)

@@ -74,11 +74,13 @@ impl Worker {
         }
     }
 
-    /// Carries out one run. After `WorkerLost` the worker is of no further use.
+    /// Carries out one run, and `meanwhile` beside it. After `WorkerLost` the worker is of no
+    /// further use.
     pub(crate) fn run(
         &mut self,
         request: &Request,
         descriptors: &[BorrowedFd<'_>],
+        meanwhile: impl FnOnce(),
     ) -> Result<(Measured, Option<OwnedFd>), Error> {
         let lost = |reason: String| Error::WorkerLost { reason };
         let channel = self.channel();
@@ -89,6 +91,7 @@ impl Worker {
         channel
             .send(&request.encode(), descriptors)
             .map_err(|error| lost(error.to_string()))?;
+        meanwhile();
         match channel.receive() {
             Ok(Some((message, descriptors))) => match Reply::decode(&message) {
                 Some(Reply::Done(measured)) => Ok((measured, descriptors.into_iter().next())),
