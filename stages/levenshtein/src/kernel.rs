@@ -23,6 +23,8 @@ use std::mem::MaybeUninit;
 
 use crate::lanes::{Instructions, Lanes, MOST_LANES};
 use crate::pattern::{Pattern, WORD};
+#[cfg(target_arch = "x86_64")]
+use crate::wave;
 
 /// The distance is over the bound.
 pub(crate) const OVER: u32 = u32::MAX;
@@ -31,6 +33,10 @@ pub(crate) const OVER: u32 = u32::MAX;
 const STRETCH: usize = 48;
 /// Blocks whose state is in registers at a time.
 const TALLEST: usize = 3;
+/// Columns between two looks where there is but one text.
+pub(crate) const WAVE_STRETCH: usize = 96;
+/// Blocks in a register where there is but one text.
+pub(crate) const WAVE_LANES: usize = 4;
 /// Rows whose cheapest cell is bounded from its ends at a look.
 const SEGMENT: usize = 16;
 
@@ -70,7 +76,9 @@ pub(crate) fn distances(
     debug_assert!(instructions.available());
     match instructions {
         // SAFETY: plain words.
-        Instructions::Portable => unsafe { run::<[u64; 4]>(pattern, codes, lanes, aim, state) },
+        Instructions::Portable => unsafe {
+            run::<[u64; 4], false>(pattern, codes, lanes, aim, state)
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has these instructions, or they would not have been chosen.
         Instructions::Avx2 => unsafe { run_avx2(pattern, codes, lanes, aim, state) },
@@ -79,20 +87,41 @@ pub(crate) fn distances(
         Instructions::Avx512 => unsafe { run_avx512(pattern, codes, lanes, aim, state) },
         #[cfg(not(target_arch = "x86_64"))]
         // SAFETY: plain words.
-        _ => unsafe { run::<[u64; 4]>(pattern, codes, lanes, aim, state) },
+        _ => unsafe { run::<[u64; 4], false>(pattern, codes, lanes, aim, state) },
     }
 }
 
-/// The same for one text, with plain words.
+/// The same for one text, whose blocks are in the lanes.
 pub(crate) fn distance(
+    instructions: Instructions,
     pattern: &Pattern,
     codes: &[u16],
     lane: Lane,
     aim: Aim,
     state: &mut Vec<u64>,
 ) -> u32 {
-    // SAFETY: plain words.
-    unsafe { run::<[u64; 1]>(pattern, codes, &[lane], aim, state)[0] }
+    debug_assert!(instructions.available());
+    match instructions {
+        // SAFETY: plain words.
+        Instructions::Portable => unsafe {
+            run::<[u64; 1], false>(pattern, codes, &[lane], aim, state)[0]
+        },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: chosen because the processor has AVX2; so has one with AVX-512.
+        Instructions::Avx2 | Instructions::Avx512 => unsafe {
+            run_wave(pattern, codes, lane, aim, state)
+        },
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: plain words.
+        _ => unsafe { run::<[u64; 1], false>(pattern, codes, &[lane], aim, state)[0] },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt")]
+fn run_wave(pattern: &Pattern, codes: &[u16], lane: Lane, aim: Aim, state: &mut Vec<u64>) -> u32 {
+    // SAFETY: compiled for these instructions, called where they are.
+    unsafe { run::<[u64; 1], true>(pattern, codes, &[lane], aim, state)[0] }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -105,7 +134,7 @@ fn run_avx2(
     state: &mut Vec<u64>,
 ) -> [u32; MOST_LANES] {
     // SAFETY: compiled for these instructions, called where they are.
-    unsafe { run::<std::arch::x86_64::__m256i>(pattern, codes, lanes, aim, state) }
+    unsafe { run::<std::arch::x86_64::__m256i, false>(pattern, codes, lanes, aim, state) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -118,15 +147,18 @@ fn run_avx512(
     state: &mut Vec<u64>,
 ) -> [u32; MOST_LANES] {
     // SAFETY: compiled for these instructions, called where they are.
-    unsafe { run::<std::arch::x86_64::__m512i>(pattern, codes, lanes, aim, state) }
+    unsafe { run::<std::arch::x86_64::__m512i, false>(pattern, codes, lanes, aim, state) }
 }
 
 /// What is computed of the table at one column.
 struct Band<'a> {
     /// For each block of 64 rows and each lane, which rows are *not* one more than the row above;
-    /// then, for each lane, which are one less.
+    /// `less` words further, which are one less.
     state: &'a mut Vec<u64>,
     lanes: usize,
+    /// Words from one block to the next.
+    step: usize,
+    less: usize,
     /// Blocks `first..end` are computed.
     first: usize,
     end: usize,
@@ -138,8 +170,8 @@ impl Band<'_> {
     /// Rows of a block that are one more, and one less, than the row above.
     #[inline(always)]
     fn steps(&self, block: usize, lane: usize) -> (u64, u64) {
-        let start = 2 * block * self.lanes + lane;
-        (!self.state[start], self.state[start + self.lanes])
+        let start = block * self.step + lane;
+        (!self.state[start], self.state[start + self.less])
     }
 
     /// How much larger the last of the given rows of a block is than the row above the first.
@@ -163,12 +195,18 @@ impl Band<'_> {
     /// Adds blocks at the bottom, or takes some away.
     #[inline(always)]
     fn end_at(&mut self, end: usize) {
-        let (now, then) = (2 * self.end * self.lanes, 2 * end * self.lanes);
-        if then > now {
-            // All rows one more than the row above: as if by insertions.
-            self.state[now..then].fill(0);
-        }
+        self.clear(self.end, end);
         self.end = end;
+    }
+
+    /// All rows one more than the row above: as if by insertions.
+    #[inline(always)]
+    fn clear(&mut self, from: usize, to: usize) {
+        for block in from..to {
+            let start = block * self.step;
+            self.state[start..start + self.lanes].fill(0);
+            self.state[start + self.less..start + self.less + self.lanes].fill(0);
+        }
     }
 
     /// The first and the last row that may be cheap: whose value and way to row `target`, on the last
@@ -234,10 +272,12 @@ impl Band<'_> {
     }
 }
 
+/// `WAVE`: one text, whose blocks go four at a time (`wave.rs`).
+///
 /// # Safety
-/// The processor has the instructions of `V`.
+/// The processor has the instructions of `V`, and with `WAVE` AVX2.
 #[inline(always)]
-unsafe fn run<V: Lanes>(
+unsafe fn run<V: Lanes, const WAVE: bool>(
     pattern: &Pattern,
     codes: &[u16],
     lanes: &[Lane],
@@ -263,7 +303,10 @@ unsafe fn run<V: Lanes>(
         lanes.len() <= V::COUNT && lanes.iter().all(|text| text.start + longest <= codes.len()),
         "codes end too early"
     );
-    let words = 2 * pattern.blocks() * V::COUNT;
+    let stretch = if WAVE { WAVE_STRETCH } else { STRETCH };
+    // Whole registers of blocks may reach over the end.
+    let blocks = pattern.blocks() + if WAVE { WAVE_LANES } else { 0 };
+    let words = 2 * blocks * V::COUNT;
     if state.len() < words {
         state.resize(words, 0);
     }
@@ -274,6 +317,8 @@ unsafe fn run<V: Lanes>(
     let mut band = Band {
         state,
         lanes: V::COUNT,
+        step: if WAVE { 1 } else { 2 * V::COUNT },
+        less: if WAVE { blocks } else { V::COUNT },
         first: 0,
         end: 0,
         above: [0; MOST_LANES],
@@ -285,16 +330,39 @@ unsafe fn run<V: Lanes>(
             .map(|lane| lanes[lane].length)
             .min()
             .expect("one is alive")
-            .min(column + STRETCH);
+            .min(column + stretch);
         let bottom = (stop as i64 + under).clamp(1, rows);
         let top = (column as i64 - over).max(0);
         band.begin_at((top as usize / WORD).min(band.end.saturating_sub(1)));
-        band.end_at((bottom as usize).div_ceil(WORD).max(band.first + 1));
-        // SAFETY: `state` has room for all blocks and `band.end` is at most their number; every
-        // code is below `pattern.codes()`, so each row of `stride` words is inside the pattern's
-        // words; each text has `longest` codes; the caller promises the instructions.
-        unsafe {
-            columns::<V>(pattern, &mut band, &texts, column, stop);
+        let end = (bottom as usize).div_ceil(WORD).max(band.first + 1);
+        if WAVE {
+            // Whole registers: what they hold of further blocks costs nothing.
+            let registers = (end - band.first).div_ceil(WAVE_LANES);
+            let full = band.first + registers * WAVE_LANES;
+            band.end_at(full.min(pattern.blocks()));
+            band.clear(band.end, full);
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `state` has room for `WAVE_LANES` more than the pattern's blocks, and so
+            // has every row of its words; the rest as below.
+            unsafe {
+                let state = band.state.as_mut_ptr().add(band.first);
+                let less = state.add(band.less);
+                let state = wave::State {
+                    not_more: state,
+                    less,
+                };
+                let words = pattern.words().as_ptr().add(band.first);
+                let codes = std::slice::from_raw_parts(texts[0].add(column), stop - column);
+                wave::columns(words, pattern.stride(), codes, state, registers);
+            }
+        } else {
+            band.end_at(end);
+            // SAFETY: `state` has room for all blocks and `band.end` is at most their number; every
+            // code is below `pattern.codes()`, so each row of `stride` words is inside the pattern's
+            // words; each text has `longest` codes; the caller promises the instructions.
+            unsafe {
+                columns::<V>(pattern, &mut band, &texts, column, stop);
+            }
         }
         for above in &mut band.above {
             *above += (stop - column) as i64;
@@ -502,7 +570,7 @@ impl<V: Lanes, const N: usize> Tile<V, N> {
 /// # Safety
 /// The processor has the instructions of `V`.
 #[inline(always)]
-unsafe fn step<V: Lanes>(state: &mut (V, V), equal: V, carry: &mut (V, V)) {
+pub(crate) unsafe fn step<V: Lanes>(state: &mut (V, V), equal: V, carry: &mut (V, V)) {
     let (not_more, less) = *state;
     // SAFETY: as the caller promises.
     unsafe {

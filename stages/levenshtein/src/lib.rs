@@ -3,8 +3,9 @@
 //!
 //! Used by `corpus` for the stage `triplets` (paper, section 2). `symbols.rs` prepares a text,
 //! `candidates.rs` many of them, `search.rs` asks; `kernel.rs` is the bit-parallel algorithm over
-//! `lanes.rs`, as many texts at a time as a vector register has 64-bit lanes; `few.rs` is for pairs
-//! that differ in few places, `bound.rs` says how near two texts can be at best. README.md has the method and the measurements.
+//! `lanes.rs`, as many texts at a time as a vector register has 64-bit lanes, or one (`wave.rs`);
+//! `few.rs` is for pairs that differ in few places, `bound.rs` says how near two texts can be at
+//! best. README.md has the method and the measurements.
 //!
 //! Promises: distances are exact and the same on every machine, whatever instructions it has; of
 //! equally near candidates the one of lowest index counts. Nothing is normalised. No threads:
@@ -19,6 +20,8 @@ mod pair;
 mod pattern;
 mod search;
 mod symbols;
+#[cfg(target_arch = "x86_64")]
+mod wave;
 
 pub use candidates::Candidates;
 pub use lanes::Instructions;

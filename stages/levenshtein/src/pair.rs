@@ -10,6 +10,7 @@
 
 use crate::few::{self, FEW_EDITS, MOST_EDITS, Symbol};
 use crate::kernel::{self, Aim, Lane, OVER};
+use crate::lanes::Instructions;
 use crate::pattern::Pattern;
 use crate::symbols::{Symbols, Unit, Values};
 
@@ -110,6 +111,7 @@ fn within<T: Symbol>(a: &[T], b: &[T], most: usize) -> Option<usize> {
     table.set(codes, pattern.iter().map(code), pattern.len());
     let codes: Vec<u16> = text.iter().map(code).collect();
     let mut state = Vec::new();
+    let instructions = Instructions::best();
     // A narrow band first: near pairs are common, and what it finds bounds the rest.
     let mut most = most as u32;
     let shortfall = (text.len() - pattern.len()) as u32;
@@ -120,13 +122,27 @@ fn within<T: Symbol>(a: &[T], b: &[T], most: usize) -> Option<usize> {
         most,
     };
     if most > 2 * narrow {
-        let upper = kernel::distance(&table, &codes, lane(narrow), Aim::Upper, &mut state);
+        let upper = kernel::distance(
+            instructions,
+            &table,
+            &codes,
+            lane(narrow),
+            Aim::Upper,
+            &mut state,
+        );
         if upper <= narrow {
             return Some(upper as usize);
         }
         most = most.min(upper);
     }
-    let found = kernel::distance(&table, &codes, lane(most), Aim::Exact, &mut state);
+    let found = kernel::distance(
+        instructions,
+        &table,
+        &codes,
+        lane(most),
+        Aim::Exact,
+        &mut state,
+    );
     (found != OVER).then_some(found as usize)
 }
 

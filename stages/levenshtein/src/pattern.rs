@@ -10,6 +10,9 @@ pub(crate) const WORD: usize = u64::BITS as usize;
 /// Most words of a table: 128 MB.
 pub(crate) const MOST_WORDS: usize = 1 << 24;
 
+/// Words after the last row, which may be read but mean nothing.
+const BEYOND: usize = 4;
+
 /// In which rows the symbols stand.
 #[derive(Default)]
 pub(crate) struct Pattern {
@@ -45,7 +48,7 @@ impl Pattern {
         self.rows = rows;
         self.stride = Self::stride_of(rows);
         self.codes = codes;
-        self.words.resize(codes * self.stride, 0);
+        self.words.resize(codes * self.stride + BEYOND, 0);
         for (row, code) in symbols.enumerate() {
             if code == 0 {
                 continue;
@@ -78,7 +81,7 @@ impl Pattern {
         self.codes
     }
 
-    /// `codes` times `stride` words.
+    /// `codes` times `stride` words, and four more.
     pub(crate) fn words(&self) -> &[u64] {
         &self.words
     }

@@ -31,6 +31,9 @@ const NARROW: u32 = 64;
 /// Symbols between common ends that are compared without further ado.
 const SHORT: usize = 192;
 
+/// Texts that are compared in turn rather than at a time: lanes would be empty.
+const ALONE: usize = 2;
+
 /// Candidates that are first tried one by one: for more, bounds from below are worth their making.
 const FEW_TEXTS: usize = 32;
 
@@ -424,6 +427,28 @@ impl<'a> Search<'a> {
         });
     }
 
+    /// Compares candidates one after the other, each with the bound of those before.
+    fn in_turn(&mut self, batch: &[(u32, Lane)], rows: usize) {
+        for &(text, lane) in batch {
+            let index = self.candidates.texts[text as usize].indices[0];
+            let least = lane.length.abs_diff(rows) as u32;
+            let Some(most) = self.best.most_for(index).filter(|&most| least <= most) else {
+                continue;
+            };
+            let distance = kernel::distance(
+                self.instructions,
+                &self.pattern,
+                &self.candidates.tables().codes,
+                Lane { most, ..lane },
+                Aim::Exact,
+                &mut self.state,
+            );
+            if distance != OVER {
+                self.found(text, distance);
+            }
+        }
+    }
+
     /// Compares candidates, several at a time.
     fn compare(&mut self, block: &[Open], query: &Symbols) {
         let mut batch: Vec<(u32, Lane)> = Vec::with_capacity(self.instructions.lanes());
@@ -449,6 +474,11 @@ impl<'a> Search<'a> {
             }
             let full = batch.len() == self.instructions.lanes();
             if (full || number + 1 == block.len()) && !batch.is_empty() {
+                if batch.len() <= ALONE {
+                    self.in_turn(&batch, query.len());
+                    batch.clear();
+                    continue;
+                }
                 let mut lanes = [Lane::default(); crate::lanes::MOST_LANES];
                 for (lane, &(_, text)) in lanes.iter_mut().zip(&batch) {
                     *lane = text;
