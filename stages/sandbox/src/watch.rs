@@ -3,10 +3,12 @@
 //! Called by init with the pid of the first process. Everything else that runs in the
 //! container belongs to the same run: its CPU time counts, and it is killed when the
 //! first process ends. A run ends early by CPU time used, by time spent neither running
-//! nor waiting for a processor (asleep is not the same as starved: a busy machine must
+//! nor waiting for a processor or a disk (asleep is not the same as starved: a busy machine must
 //! not change a verdict), by memory seen when sampling, and where starving cannot be seen
 //! by wall time. Time in which init itself did not get on (stopped, frozen, starved) is nobody's.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -45,6 +47,7 @@ pub(crate) fn watch(
         status: None,
         cpu_ns: 0,
         memory_bytes: 0,
+        waits: Waits::default(),
     };
     let limit_ns = (limits.cpu_s * 1e9) as u64;
     let mut stopped = None;
@@ -64,6 +67,7 @@ pub(crate) fn watch(
         }
         let mut tick = SHORTEST_TICK;
         if !is_first {
+            run.waits.note(&processes(&run, scope));
             let used_ns = run.cpu_ns + live_cpu_ns(&run, scope);
             let wall = started.elapsed().saturating_sub(stalled);
             stopped = reason_to_stop(&mut run, wall, used_ns, limits, scope);
@@ -167,6 +171,7 @@ struct Run {
     status: Option<i32>,
     cpu_ns: u64,
     memory_bytes: u64,
+    waits: Waits,
 }
 
 impl Run {
@@ -197,8 +202,11 @@ fn reason_to_stop(
     let away_s = wall_s - used_ns as f64 / 1e9;
     if away_s > limits.idle_s() {
         // Where starving is seen, a bound on wall time would only end the starved.
-        match starved_ns(run, scope) {
-            Some(starved) if away_s - starved as f64 / 1e9 > limits.idle_s() => {
+        let waits = &run.waits;
+        // A program may wait for a disk as long as it likes to: not for ever.
+        let blocked_s = waits.blocked.as_secs_f64().min(limits.wall_s());
+        match waits.starved_ns {
+            Some(starved) if away_s - starved as f64 / 1e9 - blocked_s > limits.idle_s() => {
                 return Some(Stopped::Idle);
             }
             None if wall_s > limits.wall_s() => return Some(Stopped::Wall),
@@ -267,23 +275,61 @@ fn waited_cpu_ns(pid: i32) -> u64 {
         * TICK_NS
 }
 
-/// Time that live threads were ready and waited for a processor; `None` where it is not known.
-fn starved_ns(run: &Run, scope: Scope) -> Option<u64> {
-    let mut total = None;
-    for pid in processes(run, scope) {
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-            continue;
-        };
-        for thread in threads.flatten() {
-            let path = thread.path().join("schedstat");
-            if let Ok(numbers) = fs::read_to_string(path)
-                && let Some(Ok(delay)) = numbers.split_whitespace().nth(1).map(str::parse::<u64>)
-            {
-                *total.get_or_insert(0) += delay;
+/// What kept a run from getting on that is none of its doing, noted from tick to tick: a thread
+/// that ends takes its own account with it.
+#[derive(Default)]
+struct Waits {
+    /// Time that threads were ready and waited for a processor; `None` where it is not known.
+    starved_ns: Option<u64>,
+    /// Time with a thread in uninterruptible sleep, as a rule for a disk.
+    blocked: Duration,
+    /// By thread, what it had waited when last seen.
+    delays: BTreeMap<i32, u64>,
+    noted: Option<Instant>,
+}
+
+impl Waits {
+    fn note(&mut self, pids: &[i32]) {
+        let now = Instant::now();
+        let since = self.noted.map_or(Duration::ZERO, |noted| now - noted);
+        self.noted = Some(now);
+        let mut delays = BTreeMap::new();
+        let mut is_blocked = false;
+        for (thread, folder) in pids.iter().flat_map(|&pid| threads(pid)) {
+            let delay = fs::read_to_string(folder.join("schedstat"));
+            let delay = delay.ok().and_then(|numbers| {
+                let delay = numbers.split_whitespace().nth(1)?;
+                delay.parse::<u64>().ok()
+            });
+            if let Some(delay) = delay {
+                let before = self.delays.get(&thread).copied().unwrap_or(0);
+                *self.starved_ns.get_or_insert(0) += delay.saturating_sub(before);
+                delays.insert(thread, delay);
             }
+            is_blocked |=
+                fs::read_to_string(folder.join("stat")).is_ok_and(|stat| state(&stat) == Some("D"));
+        }
+        self.delays = delays;
+        if is_blocked {
+            self.blocked += since;
         }
     }
-    total
+}
+
+/// The threads of a process that live, each with its folder in `/proc`.
+fn threads(pid: i32) -> impl Iterator<Item = (i32, PathBuf)> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    entries.flatten().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let thread = path.file_name()?.to_str()?.parse().ok()?;
+        Some((thread, path))
+    })
+}
+
+/// The state in `/proc/PID/stat`. The name may hold blanks and brackets: fields count from its last
+/// bracket.
+fn state(stat: &str) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_whitespace().next()
 }
 
 /// Resident memory of all processes together; shared pages count once where that decides.

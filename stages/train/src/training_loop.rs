@@ -171,7 +171,7 @@ pub fn train<O: Objective>(
         begun
             .iter()
             .flatten()
-            .all(|of| of["updates"] == from as f64),
+            .all(|of| of["updates"] as u64 == from),
         "the processes go on from different checkpoints ({begun:?}): is `--artifacts` the same \
          folder for all?"
     );

@@ -8,6 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The way out of a variable that is missing.
+const HELP: &str = "start every process with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set \
+                    (torchrun sets them), or with srun and MASTER_ADDR";
+
 /// How gradients are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,8 +67,6 @@ impl Ranks {
             }
             Ok(None)
         };
-        const HELP: &str = "start every process with RANK, WORLD_SIZE, MASTER_ADDR and \
-                            MASTER_PORT set (torchrun sets them), or with srun and MASTER_ADDR";
         let rank = number(["RANK", "SLURM_PROCID"])?;
         let rank = rank.with_context(|| format!("--data-parallel: RANK is not set; {HELP}"))?;
         let size = number(["WORLD_SIZE", "SLURM_NTASKS"])?;

@@ -11,6 +11,7 @@ use crate::training_loop::Sums;
 use anyhow::{Context as _, Result, bail, ensure};
 use engine::Interrupted;
 use model::parameters::Parameters;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -26,7 +27,7 @@ const HELLO_BYTES: u64 = 1 << 16;
 /// Longest message.
 const MESSAGE_BYTES: u64 = 1 << 32;
 /// How long a process waits for the others.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 /// Values that are added at a time.
 const PIECE: usize = 1 << 22;
 
@@ -244,12 +245,12 @@ fn welcome(
             )
         } else if theirs != about {
             format!("rank {rank} trains something else: {theirs}; rank 0: {about}")
-        } else if come.contains_key(&rank) {
-            format!("there are two processes of rank {rank}")
-        } else {
+        } else if let Entry::Vacant(place) = come.entry(rank) {
             send(&peer, b"")?;
-            come.insert(rank, peer);
+            place.insert(peer);
             continue;
+        } else {
+            format!("there are two processes of rank {rank}")
         };
         let _ = send(&peer, refusal.as_bytes());
         bail!("{refusal}");
@@ -346,7 +347,7 @@ mod tests {
         let ranks = ranks(size);
         std::thread::scope(|scope| {
             let threads: Vec<_> = ranks.iter().map(|own| scope.spawn(|| work(own))).collect();
-            let results = threads.into_iter().map(|thread| thread.join());
+            let results = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
             results.map(|result| result.expect("no panic")).collect()
         })
     }

@@ -123,13 +123,11 @@ fn run(choice: Choice, args: &BenchStepArgs) -> anyhow::Result<Exit> {
         anstream::eprintln!("iota: {note}");
     }
     let config = args.shape.config();
-    let (mut device, mut op_times) = (opened.device, None);
-    if args.per_op
-        && let Some(untimed) = &device
-    {
-        let (timed, times) = device::timed(untimed);
-        (device, op_times) = (Some(timed), Some(times));
-    }
+    let (device, op_times) = if args.per_op {
+        device::timed(opened.device)
+    } else {
+        (opened.device, None)
+    };
     let mut step = steps::prepare(args, &config, device.as_ref())?;
     let (mut times, mut tokens) = (Vec::new(), 0);
     for number in 0..=args.steps {
