@@ -15,6 +15,10 @@ pub(crate) const RECIPES: Library = &[
         include_str!("../recipes/iotacode-1.3b.toml"),
     ),
     (
+        "iotacode-1.3b-ablations",
+        include_str!("../recipes/iotacode-1.3b-ablations.toml"),
+    ),
+    (
         "iotacode-1.3b-random",
         include_str!("../recipes/iotacode-1.3b-random.toml"),
     ),
