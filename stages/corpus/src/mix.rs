@@ -8,7 +8,7 @@
 //!
 //! Promises: which samples are chosen and their order depend on seed and content alone: each
 //! solution's place is a random number keyed by its id (`mix/choose.rs`). Memory: statements, and
-//! 24 bytes a solution; rows are streamed and shuffled on disk.
+//! some 60 bytes a correct solution; rows are streamed and shuffled on disk.
 //!
 //! | input | schema | output | schema |
 //! |---|---|---|---|

@@ -42,7 +42,9 @@ pub fn prompt(name: &str, description: &str, hints: &Hints, language: Language) 
         "" => name.trim(),
         statement => statement,
     };
-    let mut text = statement.replace("\r\n", "\n");
+    // Room for the rest: many prompts are held at a time.
+    let mut text = String::with_capacity(statement.len() + 64);
+    text.push_str(&statement.replace("\r\n", "\n"));
     text.push_str("\n\n");
     if let Some(rating) = hints.rating {
         let _ = writeln!(text, "### Rating {rating}");

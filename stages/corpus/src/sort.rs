@@ -5,7 +5,7 @@
 //! sorted and written to a run in the scratch directory; the runs are merged at the end.
 //!
 //! Promises: rows with equal keys keep the order in which they came; memory is bounded by the
-//! budget and, while merging, by one batch a run.
+//! budget and, while merging, by it again and a page of each column a run.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,7 +16,7 @@ use anyhow::Result;
 use crate::table::{self, Row, Table};
 
 /// Memory for rows before they go to disk, in bytes.
-const BUDGET_BYTES: usize = 256 << 20;
+const BUDGET_BYTES: usize = 128 << 20;
 
 /// Gathers rows and gives them back in the order of `key`.
 pub(crate) struct Sorter<R: Row, K: Ord, F: Fn(&R) -> K> {
@@ -80,7 +80,9 @@ impl<R: Row, K: Ord, F: Fn(&R) -> K> Sorter<R, K, F> {
         self.spill()?;
         let mut runs = Vec::new();
         for path in &self.runs {
-            runs.push(Table::<R>::open(path, "a sorted run in the scratch directory")?.rows()?);
+            let run = Table::<R>::open(path, "a sorted run in the scratch directory")?;
+            // All batches together are no more than the rows were.
+            runs.push(run.rows_by(self.budget / self.runs.len())?);
         }
         // The run's number comes second: of equal keys the earlier run is first.
         let mut heap = BinaryHeap::new();

@@ -31,7 +31,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 
 /// Rows are turned into a batch once they take about this much memory.
-const BATCH_BYTES: usize = 8 << 20;
+pub(crate) const BATCH_BYTES: usize = 8 << 20;
 /// ... or once there are this many.
 const BATCH_ROWS: usize = 4096;
 /// A row group ends after about this much unencoded data.
@@ -237,8 +237,8 @@ pub(crate) fn open_parquet(path: &Path, label: &str) -> Result<ArrowReaderMetada
     })
 }
 
-/// Rows per batch so that a batch stays near `BATCH_BYTES` in memory.
-pub(crate) fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
+/// Rows per batch so that a batch stays near so many bytes in memory.
+pub(crate) fn batch_rows(metadata: &ArrowReaderMetadata, batch_bytes: usize) -> usize {
     let groups = metadata.metadata().row_groups();
     // The largest average over the row groups: long rows may be gathered in one of them.
     let row_bytes = groups
@@ -246,7 +246,7 @@ pub(crate) fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
         .map(|group| group.total_byte_size().max(1) as usize / group.num_rows().max(1) as usize)
         .max()
         .unwrap_or(1);
-    (BATCH_BYTES / row_bytes.max(1)).clamp(1, BATCH_ROWS)
+    (batch_bytes / row_bytes.max(1)).clamp(1, BATCH_ROWS)
 }
 
 /// A table on disk whose columns have been checked against `R`.
@@ -311,8 +311,18 @@ impl<R: Row> Table<R> {
         self.range(0, self.len())
     }
 
+    /// All rows in order, in batches of at most about so many bytes.
+    pub(crate) fn rows_by(&self, batch_bytes: usize) -> Result<Rows<R>> {
+        let rows = batch_rows(&self.metadata, batch_bytes.min(BATCH_BYTES));
+        self.batches(0, self.len(), rows)
+    }
+
     /// Rows `start..end`; what stands before `start` is skipped by pages, not decoded.
     pub fn range(&self, start: u64, end: u64) -> Result<Rows<R>> {
+        self.batches(start, end, batch_rows(&self.metadata, BATCH_BYTES))
+    }
+
+    fn batches(&self, start: u64, end: u64, batch_rows: usize) -> Result<Rows<R>> {
         let schema = R::schema();
         let wanted = schema
             .fields()
@@ -324,7 +334,7 @@ impl<R: Row> Table<R> {
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
                 .with_projection(mask)
-                .with_batch_size(batch_rows(&self.metadata))
+                .with_batch_size(batch_rows)
                 .with_offset(start as usize)
                 .with_limit(end.saturating_sub(start) as usize)
                 .build()

@@ -6,9 +6,9 @@
 //!
 //! Promises: exact distances; the same rows whatever the number of threads, in the order of the
 //! tables (trainers shuffle); resumable: the work is cut into shards (`triplets/plan.rs`), of whole
-//! problems or of parts of a large one, each computed once. Memory: a shard's programs, or those of
-//! the largest problem. A wrong solution that is a correct one up to white space and comments is
-//! not used: such a pair teaches nothing.
+//! problems or of parts of a large one, each computed once. Memory: some megabytes a thread, and some
+//! 50 bytes for each correct solution and each program of a problem (`triplets/programs.rs`). A wrong
+//! solution that is a correct one up to white space and comments is not used: such a pair teaches nothing.
 //!
 //! | input | schema | output | schema |
 //! |---|---|---|---|
@@ -17,8 +17,10 @@
 
 mod pair;
 mod plan;
+mod programs;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use engine::{Ctx, Input, Invalid, NoHow, Output, Progress, Stage};
@@ -29,11 +31,12 @@ use serde::{Deserialize, Serialize};
 use crate::drops::{Drops, write_json};
 use crate::language::Language;
 use crate::prompt;
-use crate::schema::{Solution, Triplet};
+use crate::schema::Triplet;
 use crate::statements::Statements;
 use crate::table::{self, Table, TableWriter};
 use pair::Found;
 use plan::{Plan, Shard};
+use programs::{Programs, Purpose};
 
 /// The stage.
 pub struct Triplets;
@@ -169,7 +172,7 @@ impl Stage for Triplets {
         let mut writer = TableWriter::create(&ctx.output("triplets"))?;
         let mut sums = BTreeMap::<String, (f64, f64)>::new();
         let mut problem = String::new();
-        let mut texts = Texts::new(&plan, &statements);
+        let mut texts = Texts::new(&plan, &statements, ctx.scratch().join("programs"));
         let progress = ctx.progress("write", "shards", Some(shards.count() as u64));
         for number in 0..shards.count() {
             ctx.check_cancelled()?;
@@ -229,41 +232,39 @@ fn find(
     ctx: &Ctx,
     progress: &Progress,
 ) -> Result<Vec<Found>> {
-    let mut parts: Vec<(usize, Vec<Solution>)> = Vec::new();
-    for number in shard.parts.clone() {
-        parts.push((number, plan.rows(plan.parts[number].group)?));
+    let mut all = Vec::new();
+    for parts in plan.side_by_side(shard) {
+        let found: Vec<Vec<Found>> = parts
+            .into_par_iter()
+            .map(|number| {
+                let part = &plan.parts[number];
+                let scratch = ctx.scratch().join(format!("programs-{number}"));
+                let rows = plan.rows(part.group)?;
+                let programs = Programs::read(rows, Purpose::Compare, &scratch)?;
+                pair::find(number as u32, part, &programs, what, ctx, progress)
+            })
+            .collect::<Result<_>>()?;
+        all.extend(found.into_iter().flatten());
     }
-    let found: Vec<Vec<Found>> = parts
-        .into_par_iter()
-        .map(|(number, rows)| {
-            pair::find(
-                number as u32,
-                &plan.parts[number],
-                &rows,
-                what,
-                ctx,
-                progress,
-            )
-        })
-        .collect::<Result<_>>()?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(all)
 }
 
-/// Puts texts to row numbers; holds the programs of one problem.
+/// Puts texts to row numbers; has the programs of one problem at hand.
 struct Texts<'a> {
     plan: &'a Plan,
     statements: &'a Statements,
-    group: usize,
-    rows: Vec<Solution>,
+    scratch: PathBuf,
+    /// Number of the problem's group, and its programs.
+    group: Option<(usize, Programs)>,
 }
 
 impl<'a> Texts<'a> {
-    fn new(plan: &'a Plan, statements: &'a Statements) -> Self {
+    fn new(plan: &'a Plan, statements: &'a Statements, scratch: PathBuf) -> Self {
         Self {
             plan,
             statements,
-            group: usize::MAX,
-            rows: Vec::new(),
+            scratch,
+            group: None,
         }
     }
 
@@ -274,26 +275,29 @@ impl<'a> Texts<'a> {
 
     fn triplet(&mut self, found: Found) -> Result<Triplet> {
         let group = self.plan.parts[found.part as usize].group;
-        if group != self.group {
-            self.rows = self.plan.rows(group)?;
-            self.group = group;
-        }
-        let chosen = &self.rows[found.chosen as usize];
-        let rejected = &self.rows[found.rejected as usize];
-        let statement = self.statements.get(&chosen.problem_id);
+        let programs = match self.group.take() {
+            Some((number, programs)) if number == group => programs,
+            _ => Programs::read(self.plan.rows(group)?, Purpose::Copy, &self.scratch)?,
+        };
+        let (chosen, rejected) = (found.chosen as usize, found.rejected as usize);
+        let problem_id = self.problem(&found);
+        let statement = self.statements.get(&problem_id);
         let statement = statement.expect("planned from these problems");
-        let language = Language::from_name(&chosen.language).expect("planned by language");
-        Ok(Triplet {
-            problem_id: chosen.problem_id.clone(),
-            language: chosen.language.clone(),
-            prompt: statement.prompt(&prompt::Hints::NONE, language),
-            chosen: prompt::completion(&chosen.source),
-            rejected: prompt::completion(&rejected.source),
+        let language = programs.language(chosen);
+        let asked = Language::from_name(language).expect("planned by language");
+        let triplet = Triplet {
+            problem_id,
+            language: language.to_owned(),
+            prompt: statement.prompt(&prompt::Hints::NONE, asked),
+            chosen: programs.text(chosen)?,
+            rejected: programs.text(rejected)?,
             kind: found.kind,
             distance: found.distance,
             normalised_distance: f64::from(found.distance) / f64::from(found.longer.max(1)),
-            chosen_id: chosen.solution_id.clone(),
-            rejected_id: rejected.solution_id.clone(),
-        })
+            chosen_id: programs.id(chosen)?,
+            rejected_id: programs.id(rejected)?,
+        };
+        self.group = Some((group, programs));
+        Ok(triplet)
     }
 }

@@ -253,3 +253,46 @@ fn triplets_of_absurd_programs() {
     assert_eq!((rows[0].problem_id.as_str(), rows[0].distance), ("a/1", 15));
     assert!(rows[1..].iter().all(|row| row.rejected == "print(2)"));
 }
+
+/// More text than is compared at a time: of programs that are as near, the first still counts.
+#[test]
+fn the_nearest_is_found_among_many_long_programs() {
+    let scene = Scene::new();
+    table::write(
+        &scene.path("curated.problems"),
+        [problem("a/1", "train", "One.")],
+    )
+    .unwrap();
+    let right = "a = 1\n".repeat(10_000);
+    let edits = |number: usize| match number {
+        20 | 150 => 2,
+        199 => 1,
+        _ => 5 + number * 7 % 50,
+    };
+    let mut rows: Vec<Solution> = (0..200)
+        .map(|number| {
+            let text = format!("{right}{}", "x".repeat(edits(number)));
+            Solution {
+                solution_id: format!("{number:016x}"),
+                ..solution("a/1", &text, false, "a")
+            }
+        })
+        .collect();
+    rows.push(solution("a/1", &right, true, "a"));
+    table::write(&scene.path("curated.solutions"), rows).unwrap();
+    let done = scene.run(&triplets(&scene, "nearest = 4")).unwrap();
+    let rows: Vec<Triplet> = done.rows("triplets", "triplets");
+    let found: Vec<(u64, u32)> = rows
+        .iter()
+        .filter(|row| row.kind == "nearest")
+        .map(|row| {
+            let number = u64::from_str_radix(&row.rejected_id, 16).unwrap();
+            (number, row.distance)
+        })
+        .collect();
+    // One more than edits: the line break at the end of the right one is not compared.
+    assert_eq!(found, [(199, 2), (20, 3), (150, 3), (0, 6)]);
+    let random = rows.iter().find(|row| row.kind == "random").unwrap();
+    let number = usize::from_str_radix(&random.rejected_id, 16).unwrap();
+    assert_eq!(random.distance as usize, edits(number) + 1);
+}

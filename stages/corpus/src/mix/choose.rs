@@ -249,10 +249,12 @@ impl Measure<'_, '_> {
             let missing = wanted - found.len();
             let (now, later) =
                 rest.split_at(rest.len().min(missing.saturating_add(missing / 32 + 64)));
-            let lengths = self.lengths(now)?;
+            let measured = self.lengths(now)?;
             for candidate in now {
-                let (prompt_tokens, completion_tokens) = lengths[&candidate.place];
-                let length = prompt_tokens + completion_tokens;
+                let found_at =
+                    measured.binary_search_by_key(&candidate.place, |choice| choice.place);
+                let choice = measured[found_at.expect("all were measured")];
+                let length = choice.prompt_tokens + choice.completion_tokens;
                 if found.len() == wanted {
                     break;
                 }
@@ -260,11 +262,7 @@ impl Measure<'_, '_> {
                 if u64::from(length) > self.what.max_tokens {
                     self.dropped.add("too_long", || format!("{length} tokens"));
                 } else {
-                    found.push(Choice {
-                        place: candidate.place,
-                        prompt_tokens,
-                        completion_tokens,
-                    });
+                    found.push(choice);
                 }
             }
             rest = later;
@@ -272,8 +270,8 @@ impl Measure<'_, '_> {
         Ok(found)
     }
 
-    /// Tokens of prompt and completion of each candidate.
-    fn lengths(&mut self, candidates: &[Candidate]) -> Result<BTreeMap<Place, (u32, u32)>> {
+    /// Tokens of prompt and completion of each candidate, in the order of the tables.
+    fn lengths(&mut self, candidates: &[Candidate]) -> Result<Vec<Choice>> {
         let mut choices: Vec<Choice> = candidates
             .iter()
             .map(|c| Choice {
@@ -283,7 +281,7 @@ impl Measure<'_, '_> {
             })
             .collect();
         choices.sort_unstable_by_key(|choice| choice.place);
-        let mut lengths = BTreeMap::new();
+        let mut lengths = Vec::with_capacity(choices.len());
         let mut waiting: Vec<Waiting> = Vec::new();
         let asking = self.asking;
         let mut flush = |waiting: &mut Vec<Waiting>| {
@@ -309,7 +307,11 @@ impl Measure<'_, '_> {
                 .collect();
             let counts = asking.counter.completions(&texts)?;
             for (one, count) in waiting.drain(..).zip(counts) {
-                lengths.insert(one.place, (self.prompts[&one.prompt], count));
+                lengths.push(Choice {
+                    place: one.place,
+                    prompt_tokens: self.prompts[&one.prompt],
+                    completion_tokens: count,
+                });
             }
             anyhow::Ok(())
         };

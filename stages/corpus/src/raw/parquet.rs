@@ -21,7 +21,7 @@ use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::{Cell, Record, Records, Shape, Wanted};
-use crate::table::{batch_rows, open_parquet};
+use crate::table::{BATCH_BYTES, batch_rows, open_parquet};
 
 pub(super) fn records(path: &Path, label: &str, wanted: &[Wanted]) -> Result<Records> {
     let metadata = text_as_bytes(&open_parquet(path, label)?)
@@ -51,7 +51,7 @@ pub(super) fn records(path: &Path, label: &str, wanted: &[Wanted]) -> Result<Rec
         roots.push(root);
     }
     let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
-    let batch_rows = batch_rows(&metadata);
+    let batch_rows = batch_rows(&metadata, BATCH_BYTES);
     let file = File::open(path)?.into_file();
     let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
         .with_projection(mask)

@@ -3,21 +3,25 @@
 //! Called by `triplets` for every part of a shard, on all cores. Comparisons are made between
 //! completions, that is between what a model will read. What comes out are row numbers: texts are
 //! put in when the table is written.
+//!
+//! Promises: the texts of a few megabytes of correct and of wrong programs are in memory at a time,
+//! however many there are: wrong ones are asked tile by tile, each with the best of those before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use engine::rng::ChaCha12Rng;
 use engine::{Ctx, Progress, rng};
 use levenshtein::{Candidates, Search, Symbols, distance_within};
 use rayon::prelude::*;
 
 use super::What;
 use super::plan::Part;
+use super::programs::Programs;
 use crate::language::Language;
-use crate::lexemes;
-use crate::prompt;
-use crate::schema::Solution;
-use crate::solution::{id_number, text_number};
+
+/// Texts that are compared with each other at a time, in bytes on either side.
+const TILE_BYTES: u64 = 4 << 20;
 
 /// Values of the column `kind`.
 pub(super) const NEAREST: &str = "nearest";
@@ -51,134 +55,86 @@ crate::table! {
     }
 }
 
-/// The wrong solutions that may go with a correct one.
-#[derive(Default)]
-struct Wrong {
-    rows: Vec<u32>,
-    symbols: Vec<Symbols>,
-}
-
-/// A program that is compared.
-fn symbols(row: &Solution, what: &What) -> Result<Symbols, &'static str> {
-    let text = prompt::completion(&row.source);
-    if text.is_empty() {
-        return Err("empty_solution");
-    }
-    if what.max_length > 0 && text.len() as u64 > what.max_length {
-        return Err("too_long");
-    }
-    Ok(Symbols::new(&text, what.unit))
-}
-
 /// Triplets in the order of the part's queries, nearest before random; then the reasons.
 pub(super) fn find(
     number: u32,
     part: &Part,
-    rows: &[Solution],
+    programs: &Programs,
     what: &What,
     ctx: &Ctx,
     progress: &Progress,
 ) -> Result<Vec<Found>> {
     let mut dropped: BTreeMap<&'static str, u32> = BTreeMap::new();
-    // Of a problem in several parts, the first counts what is left out of all.
-    let mut drop_wrong = |reason: &'static str| {
+    let key = |row: usize| (programs.get(row).language, programs.get(row).form);
+    let pool = |row: usize| {
+        if what.same_language {
+            programs.get(row).language
+        } else {
+            0
+        }
+    };
+    let wrong = wrong(programs, what, key, pool, |reason| {
+        // Of a problem in several parts, the first counts what is left out of all.
         if part.first {
             *dropped.entry(reason).or_default() += 1;
         }
-    };
-    let forms: Vec<u64> = rows
-        .par_iter()
-        .map(|row| {
-            text_number(&lexemes::form(
-                &row.source,
-                Language::from_name(&row.language),
-            ))
-        })
-        .collect();
-    let key = |row: usize| (rows[row].language.as_str(), forms[row]);
-    let correct: BTreeSet<_> = (0..rows.len())
-        .filter(|&row| rows[row].correct)
-        .map(key)
-        .collect();
-    let pool = |language: &str| -> String {
-        if what.same_language {
-            language.to_owned()
-        } else {
-            String::new()
-        }
-    };
-    let mut pools: BTreeMap<String, Wrong> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    for (row, solution) in rows.iter().enumerate().filter(|(_, row)| !row.correct) {
-        let language = Language::from_name(&solution.language);
-        if !language.is_some_and(|language| what.languages.contains(&language)) {
-            continue;
-        }
-        if correct.contains(&key(row)) {
-            drop_wrong("same_as_correct");
-            continue;
-        }
-        if what.deduplicate && !seen.insert(key(row)) {
-            drop_wrong("duplicate_solution");
-            continue;
-        }
-        match symbols(solution, what) {
-            Ok(symbols) => {
-                let wrong = pools.entry(pool(&solution.language)).or_default();
-                wrong.rows.push(row as u32);
-                wrong.symbols.push(symbols);
-            }
-            Err(reason) => drop_wrong(reason),
-        }
-    }
+    });
     // A correct program that repeats an earlier one, in whatever part that is.
     let mut seen = BTreeSet::new();
-    let repeated: BTreeSet<u32> = (0..rows.len())
-        .filter(|&row| rows[row].correct && !seen.insert(key(row)) && what.deduplicate)
+    let repeated: BTreeSet<u32> = (0..programs.len())
+        .filter(|&row| programs.get(row).correct && !seen.insert(key(row)) && what.deduplicate)
         .map(|row| row as u32)
         .collect();
 
-    let candidates: BTreeMap<&str, (Candidates, &Wrong)> = pools
-        .iter()
-        .map(|(name, wrong)| (name.as_str(), (Candidates::new(&wrong.symbols), wrong)))
-        .collect();
     let cost = part.cost / part.queries.len().max(1) as u64;
-    let found: Vec<Result<Vec<Found>, &'static str>> = part
-        .queries
-        .par_iter()
-        .map_init(BTreeMap::<String, Search>::new, |searches, &query| {
-            if ctx.cancelled() {
-                return Ok(Vec::new());
-            }
+    let mut found: Vec<Answer> = Vec::with_capacity(part.queries.len());
+    // For each pool, where its queries stand in the part.
+    let mut asked: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+    for (place, &query) in part.queries.iter().enumerate() {
+        let row = query as usize;
+        let reason = if repeated.contains(&query) {
+            Some("duplicate_solution")
+        } else if wrong.contains_key(&pool(row)) {
+            unusable(programs.get(row).length, what)
+        } else {
+            Some("no_other_wrong_solution")
+        };
+        if let Some(reason) = reason {
             progress.inc(cost);
-            if repeated.contains(&query) {
-                return Err("duplicate_solution");
+            found.push(Err(reason));
+        } else {
+            asked.entry(pool(row)).or_default().push(place);
+            found.push(Ok(Vec::new()));
+        }
+    }
+    let length = |row: u32| u64::from(programs.get(row as usize).length);
+    for (pool, places) in asked {
+        let wrong = &wrong[&pool];
+        let group = Group {
+            programs,
+            wrong,
+            tiles: tiles(wrong, |&row| length(row)),
+            what,
+        };
+        for places in tiles(&places, |&place| length(part.queries[place])) {
+            let queries: Vec<u32> = places.iter().map(|&place| part.queries[place]).collect();
+            let answers = group.answers(&queries, ctx, || progress.inc(cost))?;
+            for (&place, answer) in places.iter().zip(answers) {
+                found[place] = answer;
             }
-            let chosen = &rows[query as usize];
-            let name = pool(&chosen.language);
-            let Some((candidates, wrong)) = candidates.get(name.as_str()) else {
-                return Err("no_other_wrong_solution");
-            };
-            let symbols = symbols(chosen, what)?;
-            let search = searches.entry(name).or_insert_with(|| candidates.search());
-            draw(chosen, &symbols, wrong, search, what, ctx.seed()).map(|drawn| {
-                let found = drawn.into_iter().map(|(kind, index, distance)| Found {
-                    part: number,
-                    kind: kind.to_owned(),
-                    chosen: query,
-                    rejected: wrong.rows[index],
-                    distance,
-                    longer: symbols.len().max(wrong.symbols[index].len()) as u32,
-                });
-                found.collect()
-            })
-        })
-        .collect();
-    ctx.check_cancelled()?;
+        }
+    }
     let mut all = Vec::new();
-    for found in found {
+    for (&query, found) in part.queries.iter().zip(found) {
         match found {
-            Ok(found) => all.extend(found),
+            Ok(drawn) => all.extend(drawn.into_iter().map(|drawn| Found {
+                part: number,
+                kind: drawn.kind.to_owned(),
+                chosen: query,
+                rejected: drawn.row,
+                distance: drawn.distance,
+                longer: drawn.longer,
+            })),
             Err(reason) => *dropped.entry(reason).or_default() += 1,
         }
     }
@@ -193,47 +149,211 @@ pub(super) fn find(
     Ok(all)
 }
 
-/// Kind, index and distance of the wrong solutions for one correct one.
-fn draw(
-    chosen: &Solution,
-    symbols: &Symbols,
-    wrong: &Wrong,
-    search: &mut Search,
+/// The wrong programs that may go with correct ones of each pool, in the order of their rows.
+fn wrong<K: Ord>(
+    programs: &Programs,
     what: &What,
-    seed: u64,
-) -> Result<Vec<(&'static str, usize, u32)>, &'static str> {
-    let (nearest_chance, random_chance) = what.chances();
-    let mut rng = rng::rng(seed, "triplets.pair", id_number(&chosen.solution_id));
-    // All draws in a fixed order, used or not.
-    let mut happens =
-        |chance: f64| (rng::below(&mut rng, 1 << 53) as f64) < chance * 2_f64.powi(53);
-    let (wants_nearest, wants_random) = (happens(nearest_chance), happens(random_chance));
-    let mut drawn = Vec::new();
-    if wants_nearest {
-        let most = if what.max_distance == 0 {
-            u32::MAX
+    key: impl Fn(usize) -> K,
+    pool: impl Fn(usize) -> u16,
+    mut dropped: impl FnMut(&'static str),
+) -> BTreeMap<u16, Vec<u32>> {
+    let correct: BTreeSet<K> = (0..programs.len())
+        .filter(|&row| programs.get(row).correct)
+        .map(&key)
+        .collect();
+    let mut pools: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for row in (0..programs.len()).filter(|&row| !programs.get(row).correct) {
+        let language = Language::from_name(programs.language(row));
+        if !language.is_some_and(|language| what.languages.contains(&language)) {
+            continue;
+        }
+        let reason = if correct.contains(&key(row)) {
+            Some("same_as_correct")
+        } else if what.deduplicate && !seen.insert(key(row)) {
+            Some("duplicate_solution")
         } else {
-            what.max_distance as u32
+            unusable(programs.get(row).length, what)
         };
-        for found in search.nearest_few(symbols, what.nearest as usize, most) {
-            drawn.push((NEAREST, found.index as usize, found.distance));
+        match reason {
+            Some(reason) => dropped(reason),
+            None => pools.entry(pool(row)).or_default().push(row as u32),
         }
     }
-    let over = wants_nearest && drawn.is_empty();
-    // Not a nearest one again: that would be the same triplet twice.
-    let mut taken: Vec<usize> = drawn.iter().map(|&(_, index, _)| index).collect();
-    taken.sort_unstable();
-    let left = wrong.rows.len() - taken.len();
-    if wants_random && left > 0 {
-        let mut index = rng::below(&mut rng, left as u64) as usize;
-        for taken in taken {
-            index += usize::from(index >= taken);
+    pools
+}
+
+/// Why a program of so many bytes is not compared.
+fn unusable(bytes: u32, what: &What) -> Option<&'static str> {
+    if bytes == 0 {
+        return Some("empty_solution");
+    }
+    (what.max_length > 0 && u64::from(bytes) > what.max_length).then_some("too_long")
+}
+
+/// Cuts a list into runs of at most `TILE_BYTES`, or of one.
+fn tiles<T>(items: &[T], length: impl Fn(&T) -> u64) -> Vec<&[T]> {
+    let mut tiles = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (number, item) in items.iter().enumerate() {
+        let length = length(item);
+        if number > start && bytes + length > TILE_BYTES {
+            tiles.push(&items[start..number]);
+            (start, bytes) = (number, 0);
         }
-        let distance = distance_within(symbols, &wrong.symbols[index], usize::MAX);
-        drawn.push((RANDOM, index, distance.expect("no bound") as u32));
+        bytes += length;
     }
-    if drawn.is_empty() && over {
-        return Err("over_distance");
+    if start < items.len() {
+        tiles.push(&items[start..]);
     }
-    Ok(drawn)
+    tiles
+}
+
+/// The wrong programs that go with a correct one, or why there are none.
+type Answer = Result<Vec<Drawn>, &'static str>;
+
+/// A wrong program for a correct one.
+struct Drawn {
+    kind: &'static str,
+    row: u32,
+    distance: u32,
+    longer: u32,
+}
+
+/// The wrong programs of a pool.
+struct Group<'a> {
+    programs: &'a Programs,
+    /// Their rows, ...
+    wrong: &'a [u32],
+    /// ... and the same in pieces.
+    tiles: Vec<&'a [u32]>,
+    what: &'a What,
+}
+
+/// A correct program that looks for wrong ones.
+struct Query {
+    symbols: Symbols,
+    rng: ChaCha12Rng,
+    wants_nearest: bool,
+    wants_random: bool,
+    /// Distance and number (among `Group::wrong`) of the nearest so far, ascending.
+    nearest: Vec<(u32, usize)>,
+}
+
+impl Group<'_> {
+    /// What goes with each query; `done` is called for each.
+    fn answers(&self, queries: &[u32], ctx: &Ctx, done: impl Fn() + Sync) -> Result<Vec<Answer>> {
+        let mut asked: Vec<Query> = queries
+            .par_iter()
+            .map(|&row| self.query(row, ctx.seed()))
+            .collect::<Result<_>>()?;
+        let mut first = 0;
+        for (number, tile) in self.tiles.iter().enumerate() {
+            let symbols: Vec<Symbols> = tile
+                .par_iter()
+                .map(|&row| self.symbols(row))
+                .collect::<Result<_>>()?;
+            let candidates = Candidates::new(&symbols);
+            asked.par_iter_mut().for_each_init(
+                || candidates.search(),
+                |search, query| {
+                    if query.wants_nearest && !ctx.cancelled() {
+                        self.ask(query, search, first);
+                    }
+                    if number + 1 == self.tiles.len() {
+                        done();
+                    }
+                },
+            );
+            ctx.check_cancelled()?;
+            first += tile.len();
+        }
+        asked
+            .into_par_iter()
+            .map(|query| self.draw(query))
+            .collect()
+    }
+
+    fn symbols(&self, row: u32) -> Result<Symbols> {
+        let text = self.programs.text(row as usize)?;
+        Ok(Symbols::new(&text, self.what.unit))
+    }
+
+    fn query(&self, row: u32, seed: u64) -> Result<Query> {
+        let (nearest_chance, random_chance) = self.what.chances();
+        let mut rng = rng::rng(seed, "triplets.pair", self.programs.get(row as usize).id);
+        // All draws in a fixed order, used or not.
+        let mut happens =
+            |chance: f64| (rng::below(&mut rng, 1 << 53) as f64) < chance * 2_f64.powi(53);
+        let (wants_nearest, wants_random) = (happens(nearest_chance), happens(random_chance));
+        Ok(Query {
+            symbols: self.symbols(row)?,
+            rng,
+            wants_nearest,
+            wants_random,
+            nearest: Vec::new(),
+        })
+    }
+
+    /// Asks a tile whose first program has the number `first`.
+    fn ask(&self, query: &mut Query, search: &mut Search, first: usize) {
+        let count = self.what.nearest as usize;
+        let mut most = match self.what.max_distance {
+            0 => u32::MAX,
+            most => most as u32,
+        };
+        if query.nearest.len() == count {
+            // As near is not enough: what came before wins.
+            match query.nearest[count - 1].0.checked_sub(1) {
+                Some(nearer) => most = most.min(nearer),
+                None => return,
+            }
+        }
+        let found = search.nearest_few(&query.symbols, count, most);
+        let found = found
+            .iter()
+            .map(|found| (found.distance, first + found.index as usize));
+        query.nearest.extend(found);
+        query.nearest.sort_unstable();
+        query.nearest.truncate(count);
+    }
+
+    fn draw(&self, mut query: Query) -> Result<Answer> {
+        let length = query.symbols.len();
+        let mut drawn: Vec<Drawn> = Vec::new();
+        for &(distance, number) in &query.nearest {
+            let row = self.wrong[number];
+            drawn.push(Drawn {
+                kind: NEAREST,
+                row,
+                distance,
+                longer: length.max(self.symbols(row)?.len()) as u32,
+            });
+        }
+        let over = query.wants_nearest && drawn.is_empty();
+        // Not a nearest one again: that would be the same triplet twice.
+        let mut taken: Vec<usize> = query.nearest.iter().map(|&(_, number)| number).collect();
+        taken.sort_unstable();
+        let left = self.wrong.len() - taken.len();
+        if query.wants_random && left > 0 {
+            let mut number = rng::below(&mut query.rng, left as u64) as usize;
+            for taken in taken {
+                number += usize::from(number >= taken);
+            }
+            let row = self.wrong[number];
+            let symbols = self.symbols(row)?;
+            let distance = distance_within(&query.symbols, &symbols, usize::MAX);
+            drawn.push(Drawn {
+                kind: RANDOM,
+                row,
+                distance: distance.expect("no bound") as u32,
+                longer: length.max(symbols.len()) as u32,
+            });
+        }
+        Ok(if drawn.is_empty() && over {
+            Err("over_distance")
+        } else {
+            Ok(drawn)
+        })
+    }
 }

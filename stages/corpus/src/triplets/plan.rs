@@ -17,12 +17,14 @@ use crate::language::Language;
 use crate::schema::Solution;
 use crate::solution::id_number;
 use crate::statements::Statements;
-use crate::table::Table;
+use crate::table::{Rows, Table};
 
 /// Shards that the work is cut into, roughly.
 const SHARDS: u64 = 64;
-/// Most rows of a shard that has more than one group: bounds memory.
+/// Most rows of a shard that has more than one group.
 const SHARD_ROWS: u64 = 16_384;
+/// Most rows of groups that are computed side by side: bounds memory.
+const ROWS_AT_A_TIME: u64 = 4096;
 /// Pairs from which on a problem is worth being cut into several shards: some seconds of a core.
 const PART_PAIRS: u64 = 1 << 24;
 
@@ -145,12 +147,27 @@ impl Plan {
         })
     }
 
-    /// All solutions of a group.
-    pub(super) fn rows(&self, group: usize) -> Result<Vec<Solution>> {
+    /// All solutions of a group, read one after the other.
+    pub(super) fn rows(&self, group: usize) -> Result<Rows<Solution>> {
         let group = &self.groups[group];
-        self.tables[group.table]
-            .range(group.start, group.end)?
-            .collect()
+        self.tables[group.table].range(group.start, group.end)
+    }
+
+    /// The parts of a shard in runs that are computed side by side: large ones alone.
+    pub(super) fn side_by_side(&self, shard: &Shard) -> Vec<Range<usize>> {
+        let mut runs = Vec::new();
+        let (mut start, mut rows) = (shard.parts.start, 0);
+        for number in shard.parts.clone() {
+            let group = &self.groups[self.parts[number].group];
+            let length = group.end - group.start;
+            if number > start && rows + length > ROWS_AT_A_TIME {
+                runs.push(start..number);
+                (start, rows) = (number, 0);
+            }
+            rows += length;
+        }
+        runs.push(start..shard.parts.end);
+        runs
     }
 }
 
