@@ -52,7 +52,7 @@ pub(super) struct Program {
 
 /// All programs of a problem, in the order of their rows.
 pub(super) struct Programs {
-    programs: Vec<Program>,
+    rows: Vec<Program>,
     languages: Vec<String>,
     /// What came last, ...
     tail: Vec<u8>,
@@ -69,7 +69,7 @@ impl Programs {
         scratch: &Path,
     ) -> Result<Self> {
         let mut programs = Self {
-            programs: Vec::new(),
+            rows: Vec::new(),
             languages: Vec::new(),
             tail: Vec::new(),
             file: None,
@@ -111,7 +111,7 @@ impl Programs {
             self.languages.push(row.language.clone());
             self.languages.len() - 1
         });
-        self.programs.push(Program {
+        self.rows.push(Program {
             id: id_number(&row.solution_id),
             correct: row.correct,
             language: language as u16,
@@ -145,29 +145,29 @@ impl Programs {
 
     /// Number of programs.
     pub(super) fn len(&self) -> usize {
-        self.programs.len()
+        self.rows.len()
     }
 
     /// What is known of the program in a row.
     pub(super) fn get(&self, row: usize) -> &Program {
-        &self.programs[row]
+        &self.rows[row]
     }
 
     /// The name of the language of the program in a row.
     pub(super) fn language(&self, row: usize) -> &str {
-        &self.languages[self.programs[row].language as usize]
+        &self.languages[self.rows[row].language as usize]
     }
 
     /// The text of the program in a row.
     pub(super) fn text(&self, row: usize) -> Result<String> {
-        let program = &self.programs[row];
+        let program = &self.rows[row];
         let start = program.start + u64::from(program.id_length);
         self.piece(start, program.length as usize)
     }
 
     /// The id of the program in a row.
     pub(super) fn id(&self, row: usize) -> Result<String> {
-        let program = &self.programs[row];
+        let program = &self.rows[row];
         self.piece(program.start, program.id_length as usize)
     }
 
