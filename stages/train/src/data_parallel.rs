@@ -6,7 +6,7 @@
 //! middle. One process walks the whole tree; of two, each walks one half, and [`Collective::sum`]
 //! is the node above them. A share costs a process no memory of its own, a level of the tree one
 //! set of gradients. Here is the collective of one process; those of several are [`tcp`], over
-//! the host, and [`nccl`], between GPUs. [`join`] makes the one that a run asks for.
+//! the host, and `nccl`, between GPUs. [`join`] makes the one that a run asks for.
 
 #[cfg(feature = "nccl")]
 pub mod nccl;

@@ -3,7 +3,7 @@
 //! Asked by `training_loop` and `ppo` for runs on a device. Bytes of weights, gradients and moments
 //! are exact; those of activations are the sum of what `network` keeps and shares
 //! ([`model::network::activation_bytes`]). A fiftieth of the device is left to the driver, to kernels
-//! and to products, or [`RESERVE`] if that is less. On the CPU nobody asks: there the system swaps or says no.
+//! and to products, or `RESERVE` if that is less. On the CPU nobody asks: there the system swaps or says no.
 
 use anyhow::{Result, ensure};
 use model::config::Config;

@@ -47,6 +47,7 @@ enum Kind {
 /// they are named as PEFT or transformers name the tensors.
 ///
 /// Example: iota debug loss --kind dpo --model DIR --adapter DIR --batch FILE --beta 0.1 --json
+#[allow(rustdoc::broken_intra_doc_links)] // the help's brackets are shapes
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct LossArgs {
