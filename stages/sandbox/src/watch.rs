@@ -67,10 +67,11 @@ pub(crate) fn watch(
         }
         let mut tick = SHORTEST_TICK;
         if !is_first {
-            run.waits.note(&processes(&run, scope));
-            let used_ns = run.cpu_ns + live_cpu_ns(&run, scope);
+            let alive = processes(&run, scope);
+            run.waits.note(&alive);
+            let used_ns = run.cpu_ns + live_cpu_ns(&alive);
             let wall = started.elapsed().saturating_sub(stalled);
-            stopped = reason_to_stop(&mut run, wall, used_ns, limits, scope);
+            stopped = reason_to_stop(&mut run, wall, used_ns, limits, &alive);
             if stopped.is_some() || is_abandoned() {
                 break;
             }
@@ -193,7 +194,7 @@ fn reason_to_stop(
     wall: Duration,
     used_ns: u64,
     limits: &Limits,
-    scope: Scope,
+    alive: &[i32],
 ) -> Option<Stopped> {
     if used_ns as f64 > limits.cpu_s * 1e9 {
         return Some(Stopped::Cpu);
@@ -213,7 +214,7 @@ fn reason_to_stop(
             _ => {}
         }
     }
-    let resident = memory_together(run, scope, limits.memory_bytes);
+    let resident = memory_together(alive, limits.memory_bytes);
     run.memory_bytes = run.memory_bytes.max(resident);
     (resident > limits.memory_bytes).then_some(Stopped::Memory)
 }
@@ -249,10 +250,10 @@ fn processes(run: &Run, scope: Scope) -> Vec<i32> {
     }
 }
 
-fn live_cpu_ns(run: &Run, scope: Scope) -> u64 {
-    processes(run, scope)
-        .into_iter()
-        .map(|pid| kernel::process_cpu_ns(pid).unwrap_or(0) + waited_cpu_ns(pid))
+fn live_cpu_ns(alive: &[i32]) -> u64 {
+    alive
+        .iter()
+        .map(|&pid| kernel::process_cpu_ns(pid).unwrap_or(0) + waited_cpu_ns(pid))
         .sum()
 }
 
@@ -262,12 +263,7 @@ fn waited_cpu_ns(pid: i32) -> u64 {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return 0;
     };
-    // The name may hold blanks and brackets: fields count from its last bracket.
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return 0;
-    };
-    fields
-        .split_whitespace()
+    stat_fields(&stat)
         .skip(13)
         .take(2)
         .filter_map(|ticks| ticks.parse::<u64>().ok())
@@ -306,8 +302,8 @@ impl Waits {
                 *self.starved_ns.get_or_insert(0) += delay.saturating_sub(before);
                 delays.insert(thread, delay);
             }
-            is_blocked |=
-                fs::read_to_string(folder.join("stat")).is_ok_and(|stat| state(&stat) == Some("D"));
+            is_blocked |= fs::read_to_string(folder.join("stat"))
+                .is_ok_and(|stat| stat_fields(&stat).next() == Some("D"));
         }
         self.delays = delays;
         if is_blocked {
@@ -326,15 +322,15 @@ fn threads(pid: i32) -> impl Iterator<Item = (i32, PathBuf)> {
     })
 }
 
-/// The state in `/proc/PID/stat`. The name may hold blanks and brackets: fields count from its last
-/// bracket.
-fn state(stat: &str) -> Option<&str> {
-    stat.rsplit_once(')')?.1.split_whitespace().next()
+/// The fields of `/proc/PID/stat` from the state on. The name before them may hold blanks and
+/// brackets: fields count from its last bracket.
+fn stat_fields(stat: &str) -> impl Iterator<Item = &str> {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace()
 }
 
 /// Resident memory of all processes together; shared pages count once where that decides.
-fn memory_together(run: &Run, scope: Scope, limit_bytes: u64) -> u64 {
-    let pids = processes(run, scope);
+fn memory_together(pids: &[i32], limit_bytes: u64) -> u64 {
     let page = kernel::page_bytes();
     let resident = |pid: &i32| -> Option<u64> {
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
