@@ -65,14 +65,15 @@ pub(crate) fn write_atomic(
 }
 
 /// Points the symlink `link` at `target`, replacing what was there in one step. Returns
-/// false if it already pointed there.
-pub(crate) fn symlink(target: &Path, link: &Path) -> Result<bool> {
+/// false if it already pointed there. It is made in `tmp`: whoever clears the link's directory
+/// meanwhile must not find it half made.
+pub(crate) fn symlink(target: &Path, link: &Path, tmp: &Path) -> Result<bool> {
     if std::fs::read_link(link).is_ok_and(|old| old == target) {
         return Ok(false);
     }
     let parent = link.parent().expect("a link has a parent");
     fs_err::create_dir_all(parent)?;
-    let staging: PathBuf = parent.join(format!(".link-{}", unique()));
+    let staging = tmp.join(format!("link-{}", unique()));
     fs_err::os::unix::fs::symlink(target, &staging)?;
     fs_err::rename(&staging, link)?;
     Ok(true)
@@ -96,10 +97,16 @@ pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
 
 /// Removes a file or a directory with all in it; not being there is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs_err::symlink_metadata(path) {
+    let removed = fs_err::symlink_metadata(path).and_then(|meta| {
+        if meta.is_dir() {
+            fs_err::remove_dir_all(path)
+        } else {
+            fs_err::remove_file(path)
+        }
+    });
+    match removed {
+        // Perhaps somebody else was faster.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(meta) if meta.is_dir() => Ok(fs_err::remove_dir_all(path)?),
-        Ok(_) => Ok(fs_err::remove_file(path)?),
+        other => Ok(other?),
     }
 }

@@ -81,7 +81,7 @@ impl Store {
             let link = target.join(&entry.path);
             let directory = link.parent().expect("below the checkout");
             let to = relative(directory, &self.object_path(entry.b3));
-            symlink(&to, &staging.join(&entry.path))?;
+            symlink(&to, &staging.join(&entry.path), &self.tmp())?;
         }
         fs_err::create_dir_all(target.parent().expect("below checkouts"))?;
         match fs_err::rename(&staging, &target) {

@@ -40,10 +40,10 @@ impl Store {
         for (output, record) in &trace.outputs {
             let link = directory.join(file_name(output, &record.extension));
             let target = self.checkout(record.address)?;
-            symlink(&relative(&directory, &target), &link)?;
+            symlink(&relative(&directory, &target), &link, &self.tmp())?;
         }
         if !unchanged {
-            symlink(&to, &link)?;
+            symlink(&to, &link, &self.tmp())?;
             fault::point("refs.linked");
         }
         Ok(())

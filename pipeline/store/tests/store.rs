@@ -165,6 +165,35 @@ fn refs_follow_and_forget_old_names() {
     );
 }
 
+/// Two runs of a recipe may link a node at the same time, and not mean the same by it.
+#[test]
+fn refs_may_be_made_by_two_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let one = commit(&store, "stage", "hello", &[]);
+    let mut other = commit(&store, "another", "hello", &[]);
+    let record = other.outputs.remove("out").unwrap();
+    other.outputs.insert("other".into(), record);
+    store.commit(&other).unwrap();
+    std::thread::scope(|scope| {
+        for traces in [[&one, &other], [&other, &one]] {
+            let store = &store;
+            scope.spawn(move || {
+                for trace in traces.iter().cycle().take(400) {
+                    store.link_refs("mini", "node", trace).unwrap();
+                }
+            });
+        }
+    });
+    store.link_refs("mini", "node", &one).unwrap();
+    let folder = store.ref_dir("mini", "node");
+    assert_eq!(
+        fs_err::read_to_string(folder.join("out.json")).unwrap(),
+        "hello"
+    );
+    assert!(folder.join("trace.json").exists());
+}
+
 #[test]
 fn gc_is_dry_and_keeps_what_roots_need() {
     let directory = tempfile::tempdir().unwrap();
