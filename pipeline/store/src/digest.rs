@@ -6,7 +6,7 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::Path, str::FromStr};
+use std::{fmt, io::Read as _, path::Path, str::FromStr};
 
 const KEY_CONTEXT: &str = "iota 2026-11 stage key v1";
 const TREE_CONTEXT: &str = "iota 2026-11 tree v1";
@@ -79,14 +79,26 @@ pub fn hash_bytes(bytes: &[u8]) -> Digest {
 
 /// The digest of a file's bytes, and their number.
 pub fn hash_file(path: &Path) -> Result<(Digest, u64)> {
-    let file = fs_err::File::open(path)?;
+    /// Bytes that all cores hash together.
+    const PIECE_BYTES: usize = 4 << 20;
+    let mut file = fs_err::File::open(path)?;
     let bytes = file.metadata()?.len();
     let mut hasher = blake3::Hasher::new();
-    // Below this size the threads and the mapping cost more than they save.
+    // Below this size threads cost more than they save.
     if bytes < 1 << 20 {
         hasher.update_reader(file)?;
     } else {
-        hasher.update_mmap_rayon(path)?;
+        // Read, not mapped: a mapped file counts as this process's memory, and one that becomes
+        // shorter meanwhile would end it.
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        while (&mut file)
+            .take(PIECE_BYTES as u64)
+            .read_to_end(&mut piece)?
+            > 0
+        {
+            hasher.update_rayon(&piece);
+            piece.clear();
+        }
     }
     Ok((hasher.finalize().into(), bytes))
 }

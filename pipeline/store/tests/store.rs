@@ -165,6 +165,20 @@ fn refs_follow_and_forget_old_names() {
     );
 }
 
+#[test]
+fn a_files_digest_is_that_of_its_bytes_whatever_its_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    for size in [0, 7, (1 << 20) - 1, 1 << 20, 4 << 20, (8 << 20) + 5] {
+        let bytes: Vec<u8> = (0..size)
+            .map(|place: u32| (place * 31 >> 3) as u8)
+            .collect();
+        fs_err::write(&path, &bytes).unwrap();
+        let wanted = (store::hash_bytes(&bytes), bytes.len() as u64);
+        assert_eq!(store::hash_file(&path).unwrap(), wanted);
+    }
+}
+
 /// Two runs of a recipe may link a node at the same time, and not mean the same by it.
 #[test]
 fn refs_may_be_made_by_two_at_once() {
