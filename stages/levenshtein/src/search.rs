@@ -166,6 +166,19 @@ impl<'a> Search<'a> {
         &self.best.matches
     }
 
+    /// The `count` candidates that may be nearest by how often symbols occur, most promising first.
+    /// What stands for their distances are bounds from below.
+    pub fn promising(&mut self, query: &Symbols, count: usize) -> Vec<Match> {
+        self.open(query, u32::MAX);
+        self.open
+            .sort_unstable_by_key(|open| (open.least, open.text));
+        let found = self.open.iter().take(count).map(|open| Match {
+            distance: open.least,
+            index: self.candidates.texts[open.text as usize].indices[0],
+        });
+        found.collect()
+    }
+
     /// The distances to all candidates, in their order: nothing is left out.
     pub fn distances(&mut self, query: &Symbols) -> Vec<u32> {
         let mut all = vec![0; self.candidates.len()];

@@ -22,6 +22,8 @@ use crate::language::Language;
 
 /// Texts that are compared with each other at a time, in bytes on either side.
 const TILE_BYTES: u64 = 4 << 20;
+/// Programs that bound the distance of the nearest, at least.
+const PROMISING: usize = 4;
 
 /// Values of the column `kind`.
 pub(super) const NEAREST: &str = "nearest";
@@ -236,6 +238,8 @@ struct Query {
     rng: ChaCha12Rng,
     wants_nearest: bool,
     wants_random: bool,
+    /// No larger distance is possible for the nearest, or wanted.
+    most: u32,
     /// Distance and number (among `Group::wrong`) of the nearest so far, ascending.
     nearest: Vec<(u32, usize)>,
 }
@@ -247,8 +251,34 @@ impl Group<'_> {
             .par_iter()
             .map(|&row| self.query(row, ctx.seed()))
             .collect::<Result<_>>()?;
+        if self.tiles.len() > 1 {
+            self.bound(&mut asked, ctx)?;
+        }
+        let last = self.wrong.len() - self.tiles.last().map_or(0, |tile| tile.len());
+        self.each_tile(&mut asked, ctx, |query, search, first| {
+            if query.wants_nearest {
+                self.ask(query, search, first);
+            }
+            if first == last {
+                done();
+            }
+        })?;
+        asked
+            .into_par_iter()
+            .map(|query| self.draw(query))
+            .collect()
+    }
+
+    /// Hands every query the programs of one tile after the other, with the number of the tile's
+    /// first one.
+    fn each_tile(
+        &self,
+        asked: &mut [Query],
+        ctx: &Ctx,
+        each: impl Fn(&mut Query, &mut Search, usize) + Sync,
+    ) -> Result<()> {
         let mut first = 0;
-        for (number, tile) in self.tiles.iter().enumerate() {
+        for tile in &self.tiles {
             let symbols: Vec<Symbols> = tile
                 .par_iter()
                 .map(|&row| self.symbols(row))
@@ -257,21 +287,46 @@ impl Group<'_> {
             asked.par_iter_mut().for_each_init(
                 || candidates.search(),
                 |search, query| {
-                    if query.wants_nearest && !ctx.cancelled() {
-                        self.ask(query, search, first);
-                    }
-                    if number + 1 == self.tiles.len() {
-                        done();
+                    if !ctx.cancelled() {
+                        each(query, search, first);
                     }
                 },
             );
             ctx.check_cancelled()?;
             first += tile.len();
         }
-        asked
-            .into_par_iter()
-            .map(|query| self.draw(query))
-            .collect()
+        Ok(())
+    }
+
+    /// Bounds how far the nearest are by the programs that look most alike, in whatever tile: with
+    /// such a bound, most of the others need no comparison.
+    fn bound(&self, asked: &mut [Query], ctx: &Ctx) -> Result<()> {
+        let count = self.what.nearest as usize;
+        let few = count.max(PROMISING);
+        self.each_tile(asked, ctx, |query, search, first| {
+            if query.wants_nearest {
+                let found = search.promising(&query.symbols, few);
+                let found = found
+                    .iter()
+                    .map(|found| (found.distance, first + found.index as usize));
+                query.nearest.extend(found);
+                query.nearest.sort_unstable();
+                query.nearest.truncate(few);
+            }
+        })?;
+        asked.par_iter_mut().try_for_each(|query| {
+            let mut distances: Vec<u32> = Vec::new();
+            for (_, number) in std::mem::take(&mut query.nearest) {
+                let symbols = self.symbols(self.wrong[number])?;
+                let most = query.most as usize;
+                if let Some(distance) = distance_within(&query.symbols, &symbols, most) {
+                    distances.push(distance as u32);
+                    distances.sort_unstable();
+                    query.most = distances.get(count - 1).map_or(query.most, |most| *most);
+                }
+            }
+            Ok(())
+        })
     }
 
     fn symbols(&self, row: u32) -> Result<Symbols> {
@@ -291,6 +346,10 @@ impl Group<'_> {
             rng,
             wants_nearest,
             wants_random,
+            most: match self.what.max_distance {
+                0 => u32::MAX,
+                most => most as u32,
+            },
             nearest: Vec::new(),
         })
     }
@@ -298,10 +357,7 @@ impl Group<'_> {
     /// Asks a tile whose first program has the number `first`.
     fn ask(&self, query: &mut Query, search: &mut Search, first: usize) {
         let count = self.what.nearest as usize;
-        let mut most = match self.what.max_distance {
-            0 => u32::MAX,
-            most => most as u32,
-        };
+        let mut most = query.most;
         if query.nearest.len() == count {
             // As near is not enough: what came before wins.
             match query.nearest[count - 1].0.checked_sub(1) {
