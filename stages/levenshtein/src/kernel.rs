@@ -23,6 +23,7 @@ use std::mem::MaybeUninit;
 
 use crate::lanes::{Instructions, Lanes, MOST_LANES};
 use crate::pattern::{Pattern, WORD};
+use crate::rows::{Rows, rows_of};
 #[cfg(target_arch = "x86_64")]
 use crate::wave;
 
@@ -30,7 +31,7 @@ use crate::wave;
 pub(crate) const OVER: u32 = u32::MAX;
 
 /// Columns between two looks at what the cells cost.
-const STRETCH: usize = 48;
+pub(crate) const STRETCH: usize = 48;
 /// Blocks whose state is in registers at a time.
 const TALLEST: usize = 3;
 /// Columns between two looks where there is but one text.
@@ -424,19 +425,19 @@ unsafe fn columns<V: Lanes>(
     unsafe {
         let words = pattern.words().as_ptr().add(band.first);
         // Not worth clearing first: a stretch of a narrow band takes less than a thousand cycles.
-        let mut rows = [const { MaybeUninit::<V::Rows>::uninit() }; STRETCH];
+        let mut rows = [const { [const { MaybeUninit::uninit() }; STRETCH] }; MOST_LANES];
         let mut carries = [const { MaybeUninit::<(V, V)>::uninit() }; STRETCH];
-        for (column, (rows, carry)) in (from..to).zip(rows.iter_mut().zip(&mut carries)) {
-            let rows = rows.as_mut_ptr().cast::<*const u64>();
-            for (lane, text) in texts[..V::COUNT].iter().enumerate() {
-                let code = *text.add(column) as usize;
-                rows.add(lane).write(words.add(code * stride));
-            }
+        let count = to - from;
+        for (lane, text) in texts[..V::COUNT].iter().enumerate() {
+            let codes = std::slice::from_raw_parts(text.add(from), count);
+            rows_of(words, stride, codes, &mut rows[lane]);
+        }
+        for carry in &mut carries[..count] {
             // Above the first row, values rise by one a column.
             carry.write((V::splat(1), V::splat(0)));
         }
-        let rows = rows[..to - from].assume_init_ref();
-        let carries = carries[..to - from].assume_init_mut();
+        let rows = Rows(&rows);
+        let carries = carries[..count].assume_init_mut();
         let (mut block, mut left) = (0, band.end - band.first);
         while left > 0 {
             let state = band
@@ -468,7 +469,7 @@ unsafe fn columns<V: Lanes>(
 /// `state`.
 #[inline(always)]
 unsafe fn tile<V: Lanes, const N: usize>(
-    rows: &[V::Rows],
+    rows: Rows,
     block: usize,
     carries: &mut [(V, V)],
     state: *mut u64,
@@ -485,7 +486,7 @@ unsafe fn tile<V: Lanes, const N: usize>(
             let at = state.add(2 * n * V::COUNT);
             tile.states[n] = (V::load(at), V::load(at.add(V::COUNT)));
         }
-        let columns = rows.len();
+        let columns = carries.len();
         let full = (N - 1).min(columns)..columns;
         for round in 0..full.start {
             tile.round::<false>(rows, block, carries, round);
@@ -521,20 +522,20 @@ impl<V: Lanes, const N: usize> Tile<V, N> {
     #[inline(always)]
     unsafe fn round<const FULL: bool>(
         &mut self,
-        rows: &[V::Rows],
+        rows: Rows,
         block: usize,
         carries: &mut [(V, V)],
         round: usize,
     ) {
         for n in (0..N).rev() {
-            if !FULL && !(n..n + rows.len()).contains(&round) {
+            if !FULL && !(n..n + carries.len()).contains(&round) {
                 continue;
             }
             let column = round - n;
             // SAFETY: as the caller promises; `column` is one of the rows, by the line above or
             // because the round is full.
             unsafe {
-                let rows = rows.get_unchecked(column);
+                let rows = &rows.at::<V>(column);
                 let equal = if n % 2 == 1 {
                     self.later[n]
                 } else if n + 1 < N {

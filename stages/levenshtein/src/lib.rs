@@ -18,6 +18,7 @@ mod kernel;
 mod lanes;
 mod pair;
 mod pattern;
+mod rows;
 mod search;
 mod symbols;
 #[cfg(target_arch = "x86_64")]

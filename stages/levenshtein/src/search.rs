@@ -383,42 +383,54 @@ impl<'a> Search<'a> {
         )
     }
 
-    /// Compares the most promising candidates within a narrow band: exactly, or by an upper bound
-    /// of the distance of the last one in the answer.
+    fn kernel_of_one(&mut self, lane: Lane, aim: Aim) -> u32 {
+        kernel::distance(
+            self.instructions,
+            &self.pattern,
+            &self.candidates.tables().codes,
+            lane,
+            aim,
+            &mut self.state,
+        )
+    }
+
+    /// Compares the most promising candidates within a narrow band: several at a time exactly, where
+    /// some may be that near; else no more than the answer has, for an upper bound of the distance
+    /// of the last one in the answer.
     fn bound_from_above(&mut self, length: usize) {
         let lanes = self.instructions.lanes();
         let few = self.best.count.div_ceil(lanes).saturating_mul(lanes);
+        let key = |open: &Open| (open.least, open.text);
         if few < self.open.len() {
-            self.open
-                .select_nth_unstable_by_key(few - 1, |open| (open.least, open.text));
+            self.open.select_nth_unstable_by_key(few - 1, key);
         }
         let few = few.min(self.open.len());
+        self.open[..few].sort_unstable_by_key(key);
+        let near = self.open[..few].partition_point(|open| open.least <= NARROW);
         let mut uppers = Vec::with_capacity(few);
         let mut exact = vec![false; few];
-        for start in (0..few).step_by(lanes) {
-            let batch: Vec<(usize, Lane)> = (start..few.min(start + lanes))
-                .filter_map(|number| {
-                    let number_of_text = self.open[number].text as usize;
-                    let text = &self.candidates.texts[number_of_text];
-                    let most = text.length.abs_diff(length) as u32 + NARROW;
-                    let length = text.length;
-                    let start =
-                        self.candidates.tables().starts[number_of_text].filter(|_| length > 0)?;
-                    Some((
-                        number,
-                        Lane {
-                            start,
-                            length,
-                            most,
-                        },
-                    ))
-                })
+        let mut start = 0;
+        while start < few.min(self.best.count.max(near)) {
+            // Bands of far texts, wide as these differ in length, would together be wider still.
+            let end = if start < near {
+                near.min(start + lanes)
+            } else {
+                start + 1
+            };
+            let batch: Vec<(usize, Lane)> = (start..end)
+                .filter_map(|number| Some((number, self.narrow(self.open[number], length)?)))
                 .collect();
-            if batch.is_empty() {
-                continue;
-            }
+            start = end;
             let all: Vec<Lane> = batch.iter().map(|&(_, lane)| lane).collect();
-            let found = self.kernel(&all, Aim::Upper);
+            let found = match all[..] {
+                [] => continue,
+                [lane] => {
+                    let mut found = [OVER; crate::lanes::MOST_LANES];
+                    found[0] = self.kernel_of_one(lane, Aim::Upper);
+                    found
+                }
+                _ => self.kernel(&all, Aim::Upper),
+            };
             for (&(number, lane), upper) in batch.iter().zip(found) {
                 let text = self.open[number].text;
                 uppers.push(upper);
@@ -440,6 +452,17 @@ impl<'a> Search<'a> {
         });
     }
 
+    /// A candidate with a narrow band; none if it has to be compared without tables.
+    fn narrow(&self, open: Open, length: usize) -> Option<Lane> {
+        let text = &self.candidates.texts[open.text as usize];
+        let start = self.candidates.tables().starts[open.text as usize];
+        Some(Lane {
+            start: start.filter(|_| text.length > 0)?,
+            length: text.length,
+            most: text.length.abs_diff(length) as u32 + NARROW,
+        })
+    }
+
     /// Compares candidates one after the other, each with the bound of those before.
     fn in_turn(&mut self, batch: &[(u32, Lane)], rows: usize) {
         for &(text, lane) in batch {
@@ -448,14 +471,7 @@ impl<'a> Search<'a> {
             let Some(most) = self.best.most_for(index).filter(|&most| least <= most) else {
                 continue;
             };
-            let distance = kernel::distance(
-                self.instructions,
-                &self.pattern,
-                &self.candidates.tables().codes,
-                Lane { most, ..lane },
-                Aim::Exact,
-                &mut self.state,
-            );
+            let distance = self.kernel_of_one(Lane { most, ..lane }, Aim::Exact);
             if distance != OVER {
                 self.found(text, distance);
             }
