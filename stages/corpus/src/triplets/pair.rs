@@ -5,7 +5,8 @@
 //! put in when the table is written.
 //!
 //! Promises: the texts of a few megabytes of correct and of wrong programs are in memory at a time,
-//! however many there are: wrong ones are asked tile by tile, each with the best of those before.
+//! however many there are: wrong ones are asked tile by tile, each with the best of those before, the
+//! most promising of all tiles among these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
