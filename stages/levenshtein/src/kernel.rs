@@ -31,15 +31,15 @@ use crate::wave;
 pub(crate) const OVER: u32 = u32::MAX;
 
 /// Columns between two looks at what the cells cost.
-pub(crate) const STRETCH: usize = 48;
+pub(crate) const STRETCH: usize = 72;
 /// Blocks whose state is in registers at a time.
-const TALLEST: usize = 3;
+const TALLEST: usize = 4;
 /// Columns between two looks where there is but one text.
-pub(crate) const WAVE_STRETCH: usize = 96;
+pub(crate) const WAVE_STRETCH: usize = 144;
 /// Blocks in a register where there is but one text.
 pub(crate) const WAVE_LANES: usize = 4;
 /// Rows whose cheapest cell is bounded from its ends at a look.
-const SEGMENT: usize = 16;
+const SEGMENT: usize = 32;
 
 /// A text in a lane.
 #[derive(Clone, Copy, Default)]

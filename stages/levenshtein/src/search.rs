@@ -32,7 +32,7 @@ const NARROW: u32 = 64;
 const SHORT: usize = 192;
 
 /// Texts that are compared in turn rather than at a time: lanes would be empty.
-const ALONE: usize = 2;
+const ALONE: usize = 3;
 
 /// Candidates that are first tried one by one: for more, bounds from below are worth their making.
 const FEW_TEXTS: usize = 32;
@@ -147,7 +147,7 @@ impl<'a> Search<'a> {
         self.bound_from_above(query.len());
         let best = &self.best;
         self.open.retain(|open| open.least <= best.most);
-        // Blocks that double: most promising first, yet texts of similar length side by side.
+        // Blocks that triple: most promising first, yet texts of similar length side by side.
         self.open
             .sort_unstable_by_key(|open| (open.least, open.text));
         let open = std::mem::take(&mut self.open);
@@ -160,7 +160,7 @@ impl<'a> Search<'a> {
             // The candidates' own order is that of their lengths.
             block.sort_unstable_by_key(|open| open.text);
             self.compare(&block, query);
-            (start, size) = (end, size * 2);
+            (start, size) = (end, size * 3);
         }
         self.open = open;
         &self.best.matches
