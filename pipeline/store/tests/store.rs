@@ -171,7 +171,7 @@ fn a_files_digest_is_that_of_its_bytes_whatever_its_size() {
     let path = directory.path().join("file");
     for size in [0, 7, (1 << 20) - 1, 1 << 20, 4 << 20, (8 << 20) + 5] {
         let bytes: Vec<u8> = (0..size)
-            .map(|place: u32| (place * 31 >> 3) as u8)
+            .map(|place: u32| ((place * 31) >> 3) as u8)
             .collect();
         fs_err::write(&path, &bytes).unwrap();
         let wanted = (store::hash_bytes(&bytes), bytes.len() as u64);
