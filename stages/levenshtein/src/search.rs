@@ -170,9 +170,8 @@ impl<'a> Search<'a> {
     /// What stands for their distances are bounds from below.
     pub fn promising(&mut self, query: &Symbols, count: usize) -> Vec<Match> {
         self.open(query, u32::MAX);
-        self.open
-            .sort_unstable_by_key(|open| (open.least, open.text));
-        let found = self.open.iter().take(count).map(|open| Match {
+        let few = self.most_promising_first(count);
+        let found = self.open[..few].iter().map(|open| Match {
             distance: open.least,
             index: self.candidates.texts[open.text as usize].indices[0],
         });
@@ -285,11 +284,7 @@ impl<'a> Search<'a> {
     /// Compares the most promising candidates if they differ from the query in one short stretch, as
     /// a corrected program does: then that is quicker than making the query a pattern.
     fn edits_of_one_place(&mut self, query: &Symbols) {
-        let key = |open: &Open| (open.least, open.text);
-        let few = self.best.count.saturating_add(1).min(self.open.len());
-        if few < self.open.len() {
-            self.open.select_nth_unstable_by_key(few - 1, key);
-        }
+        let few = self.most_promising_first(self.best.count.saturating_add(1));
         let mut number = 0;
         while number < few {
             let text = self.open[number].text;
@@ -371,11 +366,18 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// One text alone has its blocks in the lanes.
     fn kernel(&mut self, lanes: &[Lane], aim: Aim) -> [u32; crate::lanes::MOST_LANES] {
-        let codes = &self.candidates.tables().codes;
+        let (pattern, codes) = (&self.pattern, &self.candidates.tables().codes);
+        if let [lane] = *lanes {
+            let mut found = [OVER; crate::lanes::MOST_LANES];
+            let state = &mut self.state;
+            found[0] = kernel::distance(self.instructions, pattern, codes, lane, aim, state);
+            return found;
+        }
         kernel::distances(
             self.instructions,
-            &self.pattern,
+            pattern,
             codes,
             lanes,
             aim,
@@ -383,15 +385,16 @@ impl<'a> Search<'a> {
         )
     }
 
-    fn kernel_of_one(&mut self, lane: Lane, aim: Aim) -> u32 {
-        kernel::distance(
-            self.instructions,
-            &self.pattern,
-            &self.candidates.tables().codes,
-            lane,
-            aim,
-            &mut self.state,
-        )
+    /// Puts the `few` most promising candidates first, in order; fewer if there are fewer.
+    fn most_promising_first(&mut self, few: usize) -> usize {
+        let key = |open: &Open| (open.least, open.text);
+        let few = few.min(self.open.len());
+        if few < self.open.len() {
+            self.open
+                .select_nth_unstable_by_key(few.saturating_sub(1), key);
+        }
+        self.open[..few].sort_unstable_by_key(key);
+        few
     }
 
     /// Compares the most promising candidates within a narrow band: several at a time exactly, where
@@ -400,12 +403,7 @@ impl<'a> Search<'a> {
     fn bound_from_above(&mut self, length: usize) {
         let lanes = self.instructions.lanes();
         let few = self.best.count.div_ceil(lanes).saturating_mul(lanes);
-        let key = |open: &Open| (open.least, open.text);
-        if few < self.open.len() {
-            self.open.select_nth_unstable_by_key(few - 1, key);
-        }
-        let few = few.min(self.open.len());
-        self.open[..few].sort_unstable_by_key(key);
+        let few = self.most_promising_first(few);
         let near = self.open[..few].partition_point(|open| open.least <= NARROW);
         let mut uppers = Vec::with_capacity(few);
         let mut exact = vec![false; few];
@@ -422,15 +420,10 @@ impl<'a> Search<'a> {
                 .collect();
             start = end;
             let all: Vec<Lane> = batch.iter().map(|&(_, lane)| lane).collect();
-            let found = match all[..] {
-                [] => continue,
-                [lane] => {
-                    let mut found = [OVER; crate::lanes::MOST_LANES];
-                    found[0] = self.kernel_of_one(lane, Aim::Upper);
-                    found
-                }
-                _ => self.kernel(&all, Aim::Upper),
-            };
+            if all.is_empty() {
+                continue;
+            }
+            let found = self.kernel(&all, Aim::Upper);
             for (&(number, lane), upper) in batch.iter().zip(found) {
                 let text = self.open[number].text;
                 uppers.push(upper);
@@ -471,7 +464,7 @@ impl<'a> Search<'a> {
             let Some(most) = self.best.most_for(index).filter(|&most| least <= most) else {
                 continue;
             };
-            let distance = self.kernel_of_one(Lane { most, ..lane }, Aim::Exact);
+            let [distance, ..] = self.kernel(&[Lane { most, ..lane }], Aim::Exact);
             if distance != OVER {
                 self.found(text, distance);
             }

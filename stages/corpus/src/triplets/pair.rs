@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use engine::rng::ChaCha12Rng;
 use engine::{Ctx, Progress, rng};
-use levenshtein::{Candidates, Search, Symbols, distance_within};
+use levenshtein::{Candidates, Match, Search, Symbols, distance_within};
 use rayon::prelude::*;
 
 use super::What;
@@ -245,6 +245,18 @@ struct Query {
     nearest: Vec<(u32, usize)>,
 }
 
+impl Query {
+    /// Keeps the `count` nearest of those so far and of a tile whose first program has the number
+    /// `first`.
+    fn keep(&mut self, found: &[Match], first: usize, count: usize) {
+        let found = found.iter();
+        self.nearest
+            .extend(found.map(|found| (found.distance, first + found.index as usize)));
+        self.nearest.sort_unstable();
+        self.nearest.truncate(count);
+    }
+}
+
 impl Group<'_> {
     /// What goes with each query; `done` is called for each.
     fn answers(&self, queries: &[u32], ctx: &Ctx, done: impl Fn() + Sync) -> Result<Vec<Answer>> {
@@ -307,12 +319,7 @@ impl Group<'_> {
         self.each_tile(asked, ctx, |query, search, first| {
             if query.wants_nearest {
                 let found = search.promising(&query.symbols, few);
-                let found = found
-                    .iter()
-                    .map(|found| (found.distance, first + found.index as usize));
-                query.nearest.extend(found);
-                query.nearest.sort_unstable();
-                query.nearest.truncate(few);
+                query.keep(&found, first, few);
             }
         })?;
         asked.par_iter_mut().try_for_each(|query| {
@@ -367,12 +374,7 @@ impl Group<'_> {
             }
         }
         let found = search.nearest_few(&query.symbols, count, most);
-        let found = found
-            .iter()
-            .map(|found| (found.distance, first + found.index as usize));
-        query.nearest.extend(found);
-        query.nearest.sort_unstable();
-        query.nearest.truncate(count);
+        query.keep(found, first, count);
     }
 
     fn draw(&self, mut query: Query) -> Result<Answer> {
