@@ -34,6 +34,13 @@ const SHORT: usize = 192;
 /// Texts that are compared in turn rather than at a time: lanes would be empty.
 const ALONE: usize = 3;
 
+/// Diagonals that are computed besides those that matter, because blocks have 64 rows and are begun
+/// and ended a stretch of columns at a time.
+const AT_A_TIME: i64 = 128;
+/// The same for one text, where blocks come by four and are a column behind each other; and a
+/// twentieth of all that (measured, as the constant).
+const IN_TURN: i64 = 320;
+
 /// Candidates that are first tried one by one: for more, bounds from below are worth their making.
 const FEW_TEXTS: usize = 32;
 
@@ -471,6 +478,22 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether candidates cost less in turn than at a time, as some long ones of unlike lengths do:
+    /// lanes compute all columns of the longest one, and all diagonals that any of them needs.
+    fn are_unlike(&self, batch: &[(u32, Lane)], rows: usize) -> bool {
+        let (mut over, mut under, mut longest, mut in_turn) = (0, 0, 0, 0);
+        for (_, lane) in batch {
+            // As in `kernel.rs`: the diagonals that matter.
+            let (delta, most) = (lane.length as i64 - rows as i64, i64::from(lane.most));
+            over = over.max(i64::midpoint(most, delta));
+            under = under.max((most - delta) / 2);
+            longest = longest.max(lane.length as i64);
+            in_turn += lane.length as i64 * (most + IN_TURN);
+        }
+        let lanes = self.instructions.lanes() as i64;
+        in_turn * 21 / 20 < lanes * longest * (over + under + AT_A_TIME)
+    }
+
     /// Compares candidates, several at a time.
     fn compare(&mut self, block: &[Open], query: &Symbols) {
         let mut batch: Vec<(u32, Lane)> = Vec::with_capacity(self.instructions.lanes());
@@ -496,7 +519,7 @@ impl<'a> Search<'a> {
             }
             let full = batch.len() == self.instructions.lanes();
             if (full || number + 1 == block.len()) && !batch.is_empty() {
-                if batch.len() <= ALONE {
+                if batch.len() <= ALONE || self.are_unlike(&batch, query.len()) {
                     self.in_turn(&batch, query.len());
                     batch.clear();
                     continue;
