@@ -463,24 +463,26 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Compares candidates one after the other, each with the bound of those before.
-    fn in_turn(&mut self, batch: &[(u32, Lane)], rows: usize) {
-        for &(text, lane) in batch {
-            let index = self.candidates.texts[text as usize].indices[0];
-            let least = lane.length.abs_diff(rows) as u32;
-            let Some(most) = self.best.most_for(index).filter(|&most| least <= most) else {
+    /// Compares candidates one after the other, most promising first and each with the bound of those
+    /// before.
+    fn in_turn(&mut self, batch: &mut [(Open, Lane)]) {
+        batch.sort_unstable_by_key(|(open, _)| (open.least, open.text));
+        for &mut (open, lane) in batch {
+            let index = self.candidates.texts[open.text as usize].indices[0];
+            let most = self.best.most_for(index);
+            let Some(most) = most.filter(|&most| open.least <= most) else {
                 continue;
             };
             let [distance, ..] = self.kernel(&[Lane { most, ..lane }], Aim::Exact);
             if distance != OVER {
-                self.found(text, distance);
+                self.found(open.text, distance);
             }
         }
     }
 
     /// Whether candidates cost less in turn than at a time, as some long ones of unlike lengths do:
     /// lanes compute all columns of the longest one, and all diagonals that any of them needs.
-    fn are_unlike(&self, batch: &[(u32, Lane)], rows: usize) -> bool {
+    fn are_unlike(&self, batch: &[(Open, Lane)], rows: usize) -> bool {
         let (mut over, mut under, mut longest, mut in_turn) = (0, 0, 0, 0);
         for (_, lane) in batch {
             // As in `kernel.rs`: the diagonals that matter.
@@ -496,7 +498,7 @@ impl<'a> Search<'a> {
 
     /// Compares candidates, several at a time.
     fn compare(&mut self, block: &[Open], query: &Symbols) {
-        let mut batch: Vec<(u32, Lane)> = Vec::with_capacity(self.instructions.lanes());
+        let mut batch: Vec<(Open, Lane)> = Vec::with_capacity(self.instructions.lanes());
         for (number, open) in block.iter().enumerate() {
             let text = &self.candidates.texts[open.text as usize];
             let start = self.candidates.tables().starts[open.text as usize];
@@ -507,7 +509,7 @@ impl<'a> Search<'a> {
                     if let Some(most) = most.filter(|&most| open.least <= most) {
                         let length = text.length;
                         batch.push((
-                            open.text,
+                            *open,
                             Lane {
                                 start,
                                 length,
@@ -520,7 +522,7 @@ impl<'a> Search<'a> {
             let full = batch.len() == self.instructions.lanes();
             if (full || number + 1 == block.len()) && !batch.is_empty() {
                 if batch.len() <= ALONE || self.are_unlike(&batch, query.len()) {
-                    self.in_turn(&batch, query.len());
+                    self.in_turn(&mut batch);
                     batch.clear();
                     continue;
                 }
@@ -529,9 +531,9 @@ impl<'a> Search<'a> {
                     *lane = text;
                 }
                 let found = self.kernel(&lanes[..batch.len()], Aim::Exact);
-                for (&(text, _), distance) in batch.iter().zip(found) {
+                for (&(open, _), distance) in batch.iter().zip(found) {
                     if distance != OVER {
-                        self.found(text, distance);
+                        self.found(open.text, distance);
                     }
                 }
                 batch.clear();

@@ -2,8 +2,9 @@
 //!
 //! Called by `kernel.rs` where few texts are left to be compared. Every block is one column behind
 //! the block above it, so that what leaves a block enters the next one in the next round: a wave
-//! front that runs through the table from its upper right to its lower left. Lane i of N registers
-//! holds blocks `i N` to `i N + N - 1`, so that only what leaves the last register changes lanes.
+//! front that runs through the table from its upper right to its lower left. The last lane of N
+//! registers holds the first N blocks, the lane before it the next N, and so on: so only what leaves
+//! the last register changes lanes, and what leaves the last block is stored without a shuffle.
 //! One pair is then as fast as a fourth of four, and the best so far bounds each next pair at once.
 //!
 //! Promises: the same values as with a text a lane. AVX2 only; elsewhere texts go one a lane.
@@ -14,9 +15,8 @@
 )]
 
 use std::arch::x86_64::{
-    __m256i, _mm_storeh_pd, _mm256_alignr_epi8, _mm256_and_si256, _mm256_blendv_epi8,
-    _mm256_castsi256_pd, _mm256_cmpgt_epi64, _mm256_extractf128_pd, _mm256_permute2x128_si256,
-    _mm256_set_epi64x, _mm256_set1_epi64x, _mm256_sub_epi64,
+    __m256i, _mm256_and_si256, _mm256_blend_epi32, _mm256_blendv_epi8, _mm256_cmpgt_epi64,
+    _mm256_permute4x64_epi64, _mm256_set_epi64x, _mm256_set1_epi64x, _mm256_sub_epi64,
 };
 
 use crate::kernel::{WAVE_LANES as LANES, WAVE_STRETCH as STRETCH, step};
@@ -26,7 +26,8 @@ use crate::lanes::Lanes as _;
 const TALLEST: usize = 3;
 /// Most columns before the first and after the last one in which some blocks have nothing to do.
 const RAMP: usize = LANES * TALLEST - 1;
-const ROOM: usize = STRETCH + 2 * RAMP;
+/// Columns, both ramps, and what whole registers reach behind.
+const ROOM: usize = STRETCH + 2 * RAMP + LANES;
 
 /// The state of a column: for each block, which rows are *not* one more than the row above, and
 /// which are one less.
@@ -87,6 +88,7 @@ pub(crate) unsafe fn columns(
 
 /// Whether the value above the first block rises, and whether it falls, as 0 or 1, in each column;
 /// column c stands at `RAMP + c`.
+#[repr(align(64))]
 struct Carries {
     rises: [u64; ROOM],
     falls: [u64; ROOM],
@@ -121,8 +123,8 @@ unsafe fn tile<const N: usize, const BELOW: bool>(
         };
         for n in 0..N {
             let load = |from: *const u64| {
-                let word = |lane: usize| (*from.add(lane * N + n)).cast_signed();
-                _mm256_set_epi64x(word(3), word(2), word(1), word(0))
+                let word = |group: usize| (*from.add(group * N + n)).cast_signed();
+                _mm256_set_epi64x(word(0), word(1), word(2), word(3))
             };
             tile.states[n] = (load(state.not_more), load(state.less));
         }
@@ -141,8 +143,8 @@ unsafe fn tile<const N: usize, const BELOW: bool>(
             let store = |lanes: __m256i, to: *mut u64| {
                 let mut words = [0; LANES];
                 lanes.store(words.as_mut_ptr());
-                for (lane, word) in words.into_iter().enumerate() {
-                    *to.add(lane * N + n) = word;
+                for (group, word) in words.into_iter().rev().enumerate() {
+                    *to.add(group * N + n) = word;
                 }
             };
             store(tile.states[n].0, state.not_more);
@@ -161,7 +163,7 @@ struct Tile<const N: usize> {
 }
 
 impl<const N: usize> Tile<N> {
-    /// Moves lane i of register n to column `round - i N - n`; if not `FULL`, only where there is
+    /// Moves the ith lane from the last of register n to column `round - i N - n`; if not `FULL`, only where there is
     /// such a column.
     ///
     /// # Safety
@@ -178,21 +180,21 @@ impl<const N: usize> Tile<N> {
             // SAFETY: as the caller promises; the ramps have room.
             unsafe {
                 let rows = front.rows.add(RAMP + round);
-                let row = |lane: usize| {
-                    let block = lane * N + n;
+                let row = |group: usize| {
+                    let block = group * N + n;
                     (*rows.sub(block)).add(front.block + block)
                 };
                 let equal = if n % 2 == 1 {
                     self.later[n]
                 } else if n + 1 < N {
-                    let (now, later) = __m256i::gather_two(&[row(0), row(1), row(2), row(3)], 0);
+                    let (now, later) = __m256i::gather_two(&[row(3), row(2), row(1), row(0)], 0);
                     self.later[n + 1] = later;
                     now
                 } else {
-                    __m256i::gather(&[row(0), row(1), row(2), row(3)], 0)
+                    __m256i::gather(&[row(3), row(2), row(1), row(0)], 0)
                 };
                 let mut carry = if n == 0 {
-                    let at = RAMP + round + 1 - LANES;
+                    let at = RAMP + round;
                     let rises = __m256i::load(carries.rises.as_ptr().add(at));
                     let falls = __m256i::load(carries.falls.as_ptr().add(at));
                     (next_lane(rises, around.0), next_lane(falls, around.1))
@@ -212,26 +214,23 @@ impl<const N: usize> Tile<N> {
                 self.between[n] = carry;
                 if BELOW && n == N - 1 {
                     let at = RAMP + round + 1 - LANES * N;
-                    store_last(carry.0, carries.rises.as_mut_ptr().add(at));
-                    store_last(carry.1, carries.falls.as_mut_ptr().add(at));
+                    // The first lane; the others fall where later rounds will write.
+                    carry.0.store(carries.rises.as_mut_ptr().add(at));
+                    carry.1.store(carries.falls.as_mut_ptr().add(at));
                 }
             }
         }
     }
 }
 
-/// The last lane of `before`, then all but the last of `lanes`.
+/// All but the first of `lanes`, then the first of `before`.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
 unsafe fn next_lane(before: __m256i, lanes: __m256i) -> __m256i {
     // SAFETY: as the caller promises.
-    unsafe {
-        // Upper half of what was before, lower half of what is now.
-        let middle = _mm256_permute2x128_si256::<0x03>(lanes, before);
-        _mm256_alignr_epi8::<8>(lanes, middle)
-    }
+    unsafe { _mm256_permute4x64_epi64::<0x39>(_mm256_blend_epi32::<0x03>(lanes, before)) }
 }
 
 /// All bits of the lanes whose blocks in register `n` are at one of `columns`.
@@ -244,28 +243,15 @@ unsafe fn active<const N: usize>(round: usize, n: usize, columns: usize) -> __m2
     unsafe {
         let number = |number: usize| (number as u64).cast_signed();
         let behind = _mm256_set_epi64x(
-            number(3 * N + n),
-            number(2 * N + n),
-            number(N + n),
             number(n),
+            number(N + n),
+            number(2 * N + n),
+            number(3 * N + n),
         );
         let column = _mm256_sub_epi64(_mm256_set1_epi64x(number(round)), behind);
         _mm256_and_si256(
             _mm256_cmpgt_epi64(column, _mm256_set1_epi64x(-1)),
             _mm256_cmpgt_epi64(_mm256_set1_epi64x(number(columns)), column),
         )
-    }
-}
-
-/// # Safety
-/// The processor has AVX2; `to` is a word.
-#[inline(always)]
-unsafe fn store_last(lanes: __m256i, to: *mut u64) {
-    // SAFETY: as the caller promises; only bits are moved, whatever they are as numbers.
-    unsafe {
-        _mm_storeh_pd(
-            to.cast(),
-            _mm256_extractf128_pd::<1>(_mm256_castsi256_pd(lanes)),
-        );
     }
 }
