@@ -163,8 +163,8 @@ struct Tile<const N: usize> {
 }
 
 impl<const N: usize> Tile<N> {
-    /// Moves the ith lane from the last of register n to column `round - i N - n`; if not `FULL`, only where there is
-    /// such a column.
+    /// Moves lane `LANES - 1 - i` of register n to column `round - i N - n`; if not `FULL`, only where
+    /// there is such a column.
     ///
     /// # Safety
     /// As for `tile`; there are at most `LANES * N - 1` rounds after the last column.
