@@ -191,7 +191,7 @@ impl Furthest {
     }
 
     /// Goes on by one edit, to so many; whether the other side, which comes from the other end, is met.
-    #[inline(always)]
+    #[inline]
     fn advance(
         &mut self,
         table: Table,

@@ -5,12 +5,13 @@
 //! `candidates.rs` many of them, `search.rs` asks; `kernel.rs` is the bit-parallel algorithm over
 //! `lanes.rs`, as many texts at a time as a vector register has 64-bit lanes, or one (`wave.rs`);
 //! `few.rs` is for pairs that differ in few places, `bound.rs` says how near two texts can be at
-//! best. README.md has the method and the measurements.
+//! best, `best.rs` keeps what was found. README.md has the method and the measurements.
 //!
 //! Promises: distances are exact and the same on every machine, whatever instructions it has; of
 //! equally near candidates the one of lowest index counts. Nothing is normalised. No threads:
 //! a `Search` belongs to one, and any number of them share their `Candidates`.
 
+mod best;
 mod bound;
 mod candidates;
 mod few;
@@ -24,8 +25,9 @@ mod symbols;
 #[cfg(target_arch = "x86_64")]
 mod wave;
 
+pub use best::Match;
 pub use candidates::Candidates;
 pub use lanes::Instructions;
 pub use pair::{distance, distance_within};
-pub use search::{Match, Search};
+pub use search::Search;
 pub use symbols::{Symbols, Unit};

@@ -16,6 +16,7 @@
     reason = "only what is inlined is compiled for the instructions that were chosen"
 )]
 
+use crate::best::{Best, Match};
 use crate::bound::{self, Histogram};
 use crate::candidates::{Candidates, Tables};
 use crate::few::{FEW_EDITS, MOST_EDITS};
@@ -44,15 +45,6 @@ const IN_TURN: i64 = 320;
 /// Candidates that are first tried one by one: for more, bounds from below are worth their making.
 const FEW_TEXTS: usize = 32;
 
-/// A candidate and how far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Match {
-    /// The Levenshtein distance.
-    pub distance: u32,
-    /// Where it stands among the candidates.
-    pub index: u32,
-}
-
 /// A candidate that may be in the answer.
 #[derive(Clone, Copy)]
 struct Open {
@@ -69,47 +61,6 @@ pub struct Search<'a> {
     state: Vec<u64>,
     open: Vec<Open>,
     best: Best,
-}
-
-/// The nearest so far.
-#[derive(Default)]
-struct Best {
-    /// Ascending, at most `count`.
-    matches: Vec<Match>,
-    count: usize,
-    /// No larger distance is wanted, or possible for the answer.
-    most: u32,
-}
-
-impl Best {
-    fn reset(&mut self, count: usize, most: u32) {
-        self.matches.clear();
-        (self.count, self.most) = (count, most);
-    }
-
-    /// The largest distance with which a text of this index would be in the answer.
-    fn most_for(&self, index: u32) -> Option<u32> {
-        match self.matches.last() {
-            Some(last) if self.matches.len() == self.count => {
-                // A later one must be nearer, an earlier one may be as near.
-                let most = last.distance.checked_sub(u32::from(index > last.index))?;
-                Some(most.min(self.most))
-            }
-            _ => Some(self.most),
-        }
-    }
-
-    fn add(&mut self, found: Match) {
-        if self
-            .most_for(found.index)
-            .is_none_or(|most| found.distance > most)
-        {
-            return;
-        }
-        let place = self.matches.partition_point(|other| *other < found);
-        self.matches.insert(place, found);
-        self.matches.truncate(self.count);
-    }
 }
 
 impl<'a> Search<'a> {
