@@ -7,6 +7,10 @@
 //! time than making either a pattern.
 //!
 //! Promises: exact up to `MOST_EDITS`. No memory but the stack.
+#![allow(
+    clippy::inline_always,
+    reason = "an edit from either end is one loop only where it is inlined"
+)]
 
 /// Most edits that can be looked for this way: beyond, columns of bits are faster.
 pub(crate) const MOST_EDITS: usize = 64;
@@ -191,7 +195,7 @@ impl Furthest {
     }
 
     /// Goes on by one edit, to so many; whether the other side, which comes from the other end, is met.
-    #[inline]
+    #[inline(always)]
     fn advance(
         &mut self,
         table: Table,
