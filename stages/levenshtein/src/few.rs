@@ -131,7 +131,6 @@ pub(crate) fn distance_within<T: Symbol>(a: &[T], b: &[T], most: usize) -> Optio
     let table = Table {
         rows,
         columns,
-        last,
         most,
     };
     // Seen from the end, a cell of diagonal d is on diagonal `last - d`.
@@ -167,8 +166,6 @@ pub(crate) fn distance_within<T: Symbol>(a: &[T], b: &[T], most: usize) -> Optio
 struct Table {
     rows: isize,
     columns: isize,
-    /// The last diagonal.
-    last: isize,
     most: isize,
 }
 
@@ -206,9 +203,9 @@ impl Furthest {
         let Table {
             rows,
             columns,
-            last,
             most,
         } = table;
+        let last = columns - rows;
         // Further diagonals are not reached yet, or too far from the last one for what is left.
         let from = (-edits).max(last - (most - edits)).max(-rows);
         let to = edits.min(last + (most - edits)).min(columns);

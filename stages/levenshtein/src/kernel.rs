@@ -52,6 +52,19 @@ pub(crate) struct Lane {
     pub(crate) most: u32,
 }
 
+impl Lane {
+    /// How many diagonals matter above and below the first one, in a table of so many rows.
+    ///
+    /// A path of at most k edits that visits diagonal d = column - row pays |d| to get there and
+    /// |delta - d| to get back to the last one: (delta - k) / 2 <= d <= (delta + k) / 2.
+    #[inline]
+    pub(crate) fn diagonals(&self, rows: i64) -> (i64, i64) {
+        let (delta, most) = (self.length as i64 - rows, i64::from(self.most));
+        debug_assert!(delta.abs() <= most);
+        (i64::midpoint(most, delta), (most - delta) / 2)
+    }
+}
+
 /// Whether lanes may be given up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Aim {
@@ -288,15 +301,12 @@ unsafe fn run<V: Lanes, const WAVE: bool>(
     let rows = pattern.rows() as i64;
     let mut found = [OVER; MOST_LANES];
     let mut alive = [false; MOST_LANES];
-    // A path of at most k edits that visits diagonal d = column - row pays |d| to get there and
-    // |delta - d| to get back to the last one: (delta - k) / 2 <= d <= (delta + k) / 2.
     let (mut over, mut under) = (0, 0);
     let mut longest = 0;
     for (lane, text) in lanes.iter().enumerate() {
-        let (delta, most) = (text.length as i64 - rows, i64::from(text.most));
-        debug_assert!(delta.abs() <= most && text.length > 0 && rows > 0);
-        over = over.max(i64::midpoint(most, delta));
-        under = under.max((most - delta) / 2);
+        debug_assert!(text.length > 0 && rows > 0);
+        let (above, below) = text.diagonals(rows);
+        (over, under) = (over.max(above), under.max(below));
         longest = longest.max(text.length);
         alive[lane] = true;
     }

@@ -436,18 +436,16 @@ impl<'a> Search<'a> {
     fn are_unlike(&self, batch: &[(Open, Lane)], rows: usize) -> bool {
         let (mut over, mut under, mut longest, mut in_turn) = (0, 0, 0, 0);
         for (_, lane) in batch {
-            // As in `kernel.rs`: the diagonals that matter.
-            let (delta, most) = (lane.length as i64 - rows as i64, i64::from(lane.most));
-            over = over.max(i64::midpoint(most, delta));
-            under = under.max((most - delta) / 2);
+            let (above, below) = lane.diagonals(rows as i64);
+            (over, under) = (over.max(above), under.max(below));
             longest = longest.max(lane.length as i64);
-            in_turn += lane.length as i64 * (most + IN_TURN);
+            in_turn += lane.length as i64 * (i64::from(lane.most) + IN_TURN);
         }
         let lanes = self.instructions.lanes() as i64;
         in_turn * 21 / 20 < lanes * longest * (over + under + AT_A_TIME)
     }
 
-    /// Compares candidates, several at a time.
+    /// Compares candidates, several at a time where that is worth it.
     fn compare(&mut self, block: &[Open], query: &Symbols) {
         let mut batch: Vec<(Open, Lane)> = Vec::with_capacity(self.instructions.lanes());
         for (number, open) in block.iter().enumerate() {
@@ -474,20 +472,24 @@ impl<'a> Search<'a> {
             if (full || number + 1 == block.len()) && !batch.is_empty() {
                 if batch.len() <= ALONE || self.are_unlike(&batch, query.len()) {
                     self.in_turn(&mut batch);
-                    batch.clear();
-                    continue;
-                }
-                let mut lanes = [Lane::default(); crate::lanes::MOST_LANES];
-                for (lane, &(_, text)) in lanes.iter_mut().zip(&batch) {
-                    *lane = text;
-                }
-                let found = self.kernel(&lanes[..batch.len()], Aim::Exact);
-                for (&(open, _), distance) in batch.iter().zip(found) {
-                    if distance != OVER {
-                        self.found(open.text, distance);
-                    }
+                } else {
+                    self.at_a_time(&batch);
                 }
                 batch.clear();
+            }
+        }
+    }
+
+    /// Compares as many candidates as there are lanes, or fewer, each with the bound it came with.
+    fn at_a_time(&mut self, batch: &[(Open, Lane)]) {
+        let mut lanes = [Lane::default(); crate::lanes::MOST_LANES];
+        for (lane, &(_, text)) in lanes.iter_mut().zip(batch) {
+            *lane = text;
+        }
+        let found = self.kernel(&lanes[..batch.len()], Aim::Exact);
+        for (&(open, _), distance) in batch.iter().zip(found) {
+            if distance != OVER {
+                self.found(open.text, distance);
             }
         }
     }

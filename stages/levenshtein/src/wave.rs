@@ -88,6 +88,8 @@ pub(crate) unsafe fn columns(
 
 /// Whether the value above the first block rises, and whether it falls, as 0 or 1, in each column;
 /// column c stands at `RAMP + c`.
+///
+/// Aligned, so that the stack is, and with it the registers that the compiler keeps there.
 #[repr(align(64))]
 struct Carries {
     rises: [u64; ROOM],
